@@ -1,0 +1,30 @@
+//! The detector of blocksift: bytes of a Hadoop log in, reports on abnormal blocks out.
+//!
+//! The files follow the path of the data, one noun each: [`line`], [`head`], [`record`], [`key`], [`template`],
+//! [`session`], [`token`], [`score`], [`verdict`], [`report`], with [`ledger`] accounting for every line and
+//! [`model`] holding what a model file says. [`detector`] wires them together.
+//!
+//! Nothing here reads a clock, a file, a thread or a variable: time and bytes are arguments.
+#![deny(missing_docs)]
+
+pub mod detector;
+pub mod head;
+pub mod key;
+pub mod ledger;
+pub mod line;
+pub mod model;
+pub mod record;
+pub mod report;
+pub mod score;
+pub mod session;
+pub mod settings;
+pub mod template;
+pub mod time;
+pub mod token;
+pub mod verdict;
+
+pub use detector::Detector;
+pub use ledger::{Ledger, Skipped, Summary};
+pub use model::{Model, ModelError};
+pub use report::{Event, Report};
+pub use settings::{FileId, Settings};

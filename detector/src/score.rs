@@ -1,0 +1,41 @@
+//! Scores: the model's judgement of token windows, and the cache in front of it.
+
+#[cfg(feature = "tract")]
+pub mod onnx;
+
+use std::collections::HashMap;
+
+use crate::token::Window;
+
+/// Why a window cannot be scored.
+#[derive(Debug, thiserror::Error)]
+pub enum ScoreError {
+    /// The window does not have the model's length.
+    #[error("window has {found} tokens, the model takes {expected}")]
+    Length {
+        /// Tokens of the window.
+        found: usize,
+        /// Tokens the model takes.
+        expected: usize,
+    },
+    /// A token that the model's embedding has no row for.
+    #[error("token {token} is beyond the model's vocabulary of {rows}")]
+    Token {
+        /// The token.
+        token: u16,
+        /// Rows of the embedding.
+        rows: usize,
+    },
+    /// The runtime failed.
+    #[error("model cannot be run: {0}")]
+    Runtime(String),
+}
+
+/// Anything that scores windows. A score depends on its own window alone, not on those beside it.
+pub trait Score: Send {
+    /// One score for each window, in order, `0.0..=1.0`, higher is worse.
+    ///
+    /// # Errors
+    /// [`ScoreError`] for the first window that cannot be scored.
+    fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError>;
+}

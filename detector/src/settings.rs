@@ -1,0 +1,61 @@
+//! What the caller decides: names, times and limits. Every limit says what happens when it is reached.
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::head::Layout;
+
+/// A file, in the caller's numbering.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileId(pub u32);
+
+/// Settings of a [`Detector`](crate::Detector).
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the node whose logs these are.
+    pub node: String,
+    /// Zone of times in the log that carry none (log4j writes local time).
+    pub zone: TimeZone,
+    /// Layout of the line heads; `None` finds it out per file.
+    pub layout: Option<Layout>,
+    /// A session is scored when no line named its block for this long.
+    pub idle_timeout_ms: i64,
+    /// A scored session is forgotten when no line named its block for this long.
+    pub forget_after_ms: i64,
+    /// Sessions remembered; beyond it the least recently active one is scored, forgotten and counted.
+    pub sessions_max: usize,
+    /// Events kept per session; beyond it the middle ones keep only their count.
+    pub events_max: usize,
+    /// Bytes of a line that are looked at; what is beyond is cut and counted.
+    pub line_bytes_max: usize,
+    /// Lines of a record; continuation lines beyond it are skipped and counted.
+    pub record_lines_max: usize,
+    /// Bytes of a record; continuation lines beyond it are skipped and counted.
+    pub record_bytes_max: usize,
+    /// Blocks that one record may count for; further ones are dropped and counted.
+    pub keys_max: usize,
+    /// Scores remembered by token window; the least recently used one makes room.
+    pub cache_max: usize,
+    /// Templates kept of those the catalogue lacks; beyond it they share one.
+    pub unknown_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            node: "localhost".to_owned(),
+            zone: TimeZone::UTC,
+            layout: None,
+            idle_timeout_ms: 60_000,
+            forget_after_ms: 24 * 3_600_000,
+            sessions_max: 100_000,
+            events_max: 1_024,
+            line_bytes_max: 64 * 1_024,
+            record_lines_max: 500,
+            record_bytes_max: 256 * 1_024,
+            keys_max: 1_000,
+            cache_max: 4_096,
+            unknown_max: 1_000,
+        }
+    }
+}
