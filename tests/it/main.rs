@@ -1,1 +1,1 @@
-//! x
+//! End-to-end tests of blocksift over the real binaries.
