@@ -52,6 +52,21 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Takes the counts of `other`, which are part of these, away.
+    pub(crate) fn subtract(&mut self, other: Self) {
+        let take = |from: &mut u64, what: u64| *from = from.saturating_sub(what);
+        take(&mut self.lines_read, other.lines_read);
+        take(&mut self.lines_in_sessions, other.lines_in_sessions);
+        take(&mut self.lines_without_key, other.lines_without_key);
+        take(&mut self.lines_skipped.no_head, other.lines_skipped.no_head);
+        take(&mut self.lines_skipped.beyond_record, other.lines_skipped.beyond_record);
+        take(&mut self.bytes_read, other.bytes_read);
+        take(&mut self.bytes_cut, other.bytes_cut);
+        take(&mut self.keys_dropped, other.keys_dropped);
+    }
+}
+
 impl AddAssign for Ledger {
     fn add_assign(&mut self, other: Self) {
         self.lines_read += other.lines_read;
@@ -84,6 +99,8 @@ pub struct Summary {
     pub cache_hits: u64,
     /// Windows that the model had to score.
     pub cache_misses: u64,
+    /// Times a session could not be scored because the model failed.
+    pub score_errors: u64,
     /// Events in sessions whose template the catalogue lacks.
     pub events_unknown: u64,
 }

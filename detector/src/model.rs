@@ -39,13 +39,19 @@ pub enum ModelError {
         what: String,
     },
     /// Written by another version of the format.
-    #[error("model format is `{0}`, this program reads `{FORMAT}`; use a model and a program of the same release")]
+    #[error(
+        "model format is `{0}`, this program reads `{FORMAT}`; use a model and a program of the same release"
+    )]
     Format(String),
     /// The graph does not keep the contract.
-    #[error("graph does not keep the contract ({0}): it must map `tokens` int64 [N, L] to `score` float32 [N] or [N, 1]")]
+    #[error(
+        "graph does not keep the contract ({0}): it must map `tokens` int64 [N, L] to `score` float32 [N] or [N, 1]"
+    )]
     Contract(String),
     /// A stored input gives another score here.
-    #[error("golden input {index} scores {found} here, {expected} in the file; the file is damaged or this CPU computes differently")]
+    #[error(
+        "golden input {index} scores {found} here, {expected} in the file; the file is damaged or this CPU computes differently"
+    )]
     Golden {
         /// Which of the stored inputs.
         index: usize,
@@ -201,7 +207,10 @@ impl Metadata {
         }
         let known: HashSet<TemplateId> = self.catalogue.iter().map(Template::id).collect();
         if !self.tokenizer.vocabulary.iter().all(|id| known.contains(id)) {
-            return Err(invalid("blocksift.tokenizer", "vocabulary names a template that the catalogue lacks"));
+            return Err(invalid(
+                "blocksift.tokenizer",
+                "vocabulary names a template that the catalogue lacks",
+            ));
         }
         let unique: HashSet<&TemplateId> = self.tokenizer.vocabulary.iter().collect();
         if unique.len() != self.tokenizer.vocabulary.len() || unique.len() > usize::from(u16::MAX - 2) {
@@ -261,8 +270,8 @@ impl Model {
             let window = crate::token::Window(golden.tokens.clone().into_boxed_slice());
             let scores = scorer.score(&[window]).map_err(|error| ModelError::Contract(error.to_string()))?;
             let found = scores.first().copied().unwrap_or(f32::NAN);
-            // A NaN difference must fail too.
-            if !((found - golden.score).abs() <= GOLDEN_TOLERANCE) {
+            let difference = (found - golden.score).abs();
+            if difference.is_nan() || difference > GOLDEN_TOLERANCE {
                 return Err(ModelError::Golden { index, expected: golden.score, found });
             }
         }
@@ -276,10 +285,7 @@ impl Model {
     ///
     /// # Errors
     /// [`ScoreError`](crate::score::ScoreError) if a window is not one of this model's.
-    pub fn score(
-        &mut self,
-        windows: &[crate::token::Window],
-    ) -> Result<Vec<f32>, crate::score::ScoreError> {
+    pub fn score(&mut self, windows: &[crate::token::Window]) -> Result<Vec<f32>, crate::score::ScoreError> {
         self.scorer.score(windows)
     }
 }
@@ -288,10 +294,7 @@ fn text(props: &BTreeMap<String, String>, name: &'static str) -> Result<String, 
     props.get(name).cloned().ok_or(ModelError::MissingField(name))
 }
 
-fn field<T: DeserializeOwned>(
-    props: &BTreeMap<String, String>,
-    name: &'static str,
-) -> Result<T, ModelError> {
+fn field<T: DeserializeOwned>(props: &BTreeMap<String, String>, name: &'static str) -> Result<T, ModelError> {
     serde_json::from_str(&text(props, name)?).map_err(|error| invalid(name, error))
 }
 

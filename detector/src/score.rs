@@ -1,9 +1,10 @@
 //! Scores: the model's judgement of token windows, and the cache in front of it.
 
+mod cache;
 #[cfg(feature = "tract")]
 pub mod onnx;
 
-use std::collections::HashMap;
+pub(crate) use cache::Cache;
 
 use crate::token::Window;
 

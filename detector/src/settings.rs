@@ -38,6 +38,8 @@ pub struct Settings {
     pub cache_max: usize,
     /// Templates kept of those the catalogue lacks; beyond it they share one.
     pub unknown_max: usize,
+    /// Whether to note which sessions changed, for [`Detector::take_changes`](crate::Detector::take_changes).
+    pub track_changes: bool,
 }
 
 impl Default for Settings {
@@ -56,6 +58,7 @@ impl Default for Settings {
             keys_max: 1_000,
             cache_max: 4_096,
             unknown_max: 1_000,
+            track_changes: false,
         }
     }
 }

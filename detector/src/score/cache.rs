@@ -1,0 +1,135 @@
+//! The score cache: sessions repeat, so most windows have been scored before.
+
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use super::{Score, ScoreError};
+use crate::token::{Token, Window};
+
+/// Contributions are remembered for this many flagged windows; faults come in bursts of equal sessions.
+const CONTRIBUTIONS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+/// Exact-match cache in front of a scorer; the least recently used window makes room.
+pub(crate) struct Cache {
+    scores: LruCache<Window, f32>,
+    contributions: LruCache<Vec<Token>, Vec<f32>>,
+    /// Windows answered from the cache.
+    pub(crate) hits: u64,
+    /// Windows that the scorer had to score.
+    pub(crate) misses: u64,
+}
+
+impl Cache {
+    /// A cache of `cache_max` scores; at least one.
+    pub(crate) fn new(cache_max: usize) -> Self {
+        let cache_max = NonZeroUsize::new(cache_max).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            scores: LruCache::new(cache_max),
+            contributions: LruCache::new(CONTRIBUTIONS_MAX),
+            hits: 0,
+            misses: 0,
+        }
+    }
+
+    /// The score of a window.
+    ///
+    /// # Errors
+    /// As the scorer's.
+    pub(crate) fn score(&mut self, window: Window, scorer: &mut dyn Score) -> Result<f32, ScoreError> {
+        if let Some(&score) = self.scores.get(&window) {
+            self.hits += 1;
+            return Ok(score);
+        }
+        self.misses += 1;
+        let score = one(scorer, &window)?;
+        self.scores.put(window, score);
+        Ok(score)
+    }
+
+    /// How much the score of `tokens` falls when each event is left out, in the order of the events. Events in the
+    /// middle of a session longer than the window contribute nothing.
+    ///
+    /// # Errors
+    /// As the scorer's.
+    pub(crate) fn contributions(
+        &mut self,
+        tokens: &[Token],
+        score: f32,
+        window: impl Fn(&[Token]) -> Window,
+        scorer: &mut dyn Score,
+    ) -> Result<Vec<f32>, ScoreError> {
+        if let Some(known) = self.contributions.get(tokens) {
+            return Ok(known.clone());
+        }
+        let whole = window(tokens);
+        let mut contributions = vec![0.0; tokens.len()];
+        let mut without = Vec::with_capacity(tokens.len());
+        let head = whole.0.len() - whole.0.len() / 2;
+        let tail = tokens.len().saturating_sub(whole.0.len() / 2);
+        for (left_out, contribution) in contributions.iter_mut().enumerate() {
+            if tokens.len() > whole.0.len() && (head..tail).contains(&left_out) {
+                continue;
+            }
+            without.clear();
+            without
+                .extend(tokens.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, token)| *token));
+            *contribution = score - one(scorer, &window(&without))?;
+        }
+        self.contributions.put(tokens.to_vec(), contributions.clone());
+        Ok(contributions)
+    }
+}
+
+fn one(scorer: &mut dyn Score, window: &Window) -> Result<f32, ScoreError> {
+    let scores = scorer.score(std::slice::from_ref(window))?;
+    scores.first().copied().ok_or_else(|| ScoreError::Runtime("no score came back".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::Tokenizer;
+
+    /// Scores by the share of token 9, and counts its calls.
+    struct Nines(usize);
+
+    impl Score for Nines {
+        fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
+            self.0 += windows.len();
+            let nines = |window: &Window| window.0.iter().filter(|token| token.0 == 9).count();
+            Ok(windows.iter().map(|window| f32::from(u8::try_from(nines(window)).unwrap()) / 4.0).collect())
+        }
+    }
+
+    #[test]
+    fn equal_windows_are_scored_once() {
+        let (mut cache, mut scorer) = (Cache::new(8), Nines(0));
+        let window = Tokenizer::new(4, &[]).window(&[Token(9)]);
+        for _ in 0..3 {
+            assert_eq!(cache.score(window.clone(), &mut scorer).unwrap(), 0.25);
+        }
+        assert_eq!((scorer.0, cache.hits, cache.misses), (1, 2, 1));
+    }
+
+    #[test]
+    fn the_event_that_raised_the_score_contributes_it() {
+        let (mut cache, mut scorer) = (Cache::new(8), Nines(0));
+        let tokenizer = Tokenizer::new(4, &[]);
+        let tokens = [Token(2), Token(9), Token(3)];
+        let contributions = cache.contributions(&tokens, 0.25, |t| tokenizer.window(t), &mut scorer).unwrap();
+        assert_eq!(contributions, [0.0, 0.25, 0.0]);
+        let calls = scorer.0;
+        cache.contributions(&tokens, 0.25, |t| tokenizer.window(t), &mut scorer).unwrap();
+        assert_eq!(scorer.0, calls, "remembered");
+    }
+
+    #[test]
+    fn the_middle_of_a_long_session_contributes_nothing() {
+        let (mut cache, mut scorer) = (Cache::new(8), Nines(0));
+        let tokenizer = Tokenizer::new(4, &[]);
+        let tokens: Vec<Token> = [9, 2, 2, 9, 2, 2, 2].into_iter().map(Token).collect();
+        let contributions = cache.contributions(&tokens, 0.25, |t| tokenizer.window(t), &mut scorer).unwrap();
+        assert_eq!(contributions, [0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+}

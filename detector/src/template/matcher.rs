@@ -1,0 +1,152 @@
+//! One template compiled for matching: constants and typed wildcards in turn. A wildcard takes as little as its type
+//! and the constant behind it allow; the number of retries is bounded, so a match takes linear time.
+
+use memchr::memmem;
+
+/// Places that are tried for the constant behind one free wildcard.
+const TRIES_MAX: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wildcard {
+    /// `[BP-<pool>:]blk_<id>[_<gs>]`
+    Block,
+    /// Blocks with blanks between.
+    Blocks,
+    /// A host name or address, up to a colon, slash, comma or blank.
+    Host,
+    /// A number that may be negative.
+    Number,
+    /// Any text, also none.
+    Any,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Constant(Box<[u8]>),
+    Wildcard(Wildcard),
+}
+
+/// A compiled template.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern {
+    parts: Vec<Part>,
+}
+
+const WILDCARDS: [(&str, Wildcard); 9] = [
+    ("<blk> <blk> ...", Wildcard::Blocks),
+    ("<blk>", Wildcard::Block),
+    ("<node>", Wildcard::Host),
+    ("<ip>", Wildcard::Host),
+    ("<port>", Wildcard::Number),
+    ("<n>", Wildcard::Number),
+    ("<path>", Wildcard::Any),
+    ("<exception>", Wildcard::Any),
+    ("<*>", Wildcard::Any),
+];
+
+impl Pattern {
+    /// Compiles a template's text. Blanks at its end do not count, as those of a message do not.
+    pub(super) fn new(text: &str) -> Self {
+        let mut parts = Vec::new();
+        let mut constant = String::new();
+        let mut rest = text.trim_end();
+        while let Some(next) = rest.chars().next() {
+            let wildcard = WILDCARDS.iter().find_map(|(name, kind)| Some((rest.strip_prefix(name)?, kind)));
+            if let Some((behind, kind)) = wildcard {
+                if !constant.is_empty() {
+                    parts.push(Part::Constant(std::mem::take(&mut constant).into_bytes().into()));
+                }
+                parts.push(Part::Wildcard(*kind));
+                rest = behind;
+            } else {
+                constant.push(next);
+                rest = rest.get(next.len_utf8()..).unwrap_or("");
+            }
+        }
+        if !constant.is_empty() {
+            parts.push(Part::Constant(constant.into_bytes().into()));
+        }
+        Self { parts }
+    }
+
+    pub(super) fn constant_bytes(&self) -> usize {
+        let length = |part: &Part| if let Part::Constant(bytes) = part { bytes.len() } else { 0 };
+        self.parts.iter().map(length).sum()
+    }
+
+    pub(super) fn may_start_with(&self, byte: u8) -> bool {
+        match self.parts.first() {
+            Some(Part::Constant(bytes)) => bytes.first() == Some(&byte),
+            Some(Part::Wildcard(Wildcard::Block | Wildcard::Blocks)) => matches!(byte, b'b' | b'B'),
+            Some(Part::Wildcard(Wildcard::Host)) => byte.is_ascii_alphanumeric(),
+            Some(Part::Wildcard(Wildcard::Number)) => byte.is_ascii_digit() || byte == b'-',
+            Some(Part::Wildcard(Wildcard::Any)) => true,
+            None => false,
+        }
+    }
+
+    pub(super) fn matches(&self, message: &[u8]) -> bool {
+        matches(&self.parts, message)
+    }
+}
+
+fn matches(parts: &[Part], text: &[u8]) -> bool {
+    let Some((part, behind)) = parts.split_first() else { return text.is_empty() };
+    match part {
+        Part::Constant(bytes) => text.strip_prefix(&**bytes).is_some_and(|rest| matches(behind, rest)),
+        Part::Wildcard(Wildcard::Any) => any(behind, text),
+        Part::Wildcard(kind) => take(*kind, text).is_some_and(|rest| matches(behind, rest)),
+    }
+}
+
+/// A free wildcard: tries the places where the constant behind it stands, first ones first.
+fn any(behind: &[Part], text: &[u8]) -> bool {
+    match behind.split_first() {
+        None => true,
+        Some((Part::Constant(bytes), [])) => text.ends_with(bytes),
+        Some((Part::Constant(bytes), rest)) => memmem::find_iter(text, &**bytes)
+            .take(TRIES_MAX)
+            .any(|at| text.get(at + bytes.len()..).is_some_and(|text| matches(rest, text))),
+        // Two wildcards in a row: the free one takes nothing.
+        Some((Part::Wildcard(_), _)) => matches(behind, text),
+    }
+}
+
+/// What follows the longest text that a typed wildcard can take; `None` if it cannot take any.
+fn take(kind: Wildcard, text: &[u8]) -> Option<&[u8]> {
+    match kind {
+        Wildcard::Block => block(text),
+        Wildcard::Blocks => {
+            let mut rest = block(text)?;
+            while let Some(next) = block(rest.trim_ascii_start()) {
+                rest = next;
+            }
+            Some(rest)
+        }
+        Wildcard::Host => non_empty(text, |byte| !matches!(byte, b' ' | b':' | b'/' | b',')),
+        Wildcard::Number => number(text),
+        Wildcard::Any => Some(text),
+    }
+}
+
+fn block(text: &[u8]) -> Option<&[u8]> {
+    let pool = if text.starts_with(b"BP-") {
+        non_empty(text, |byte| !matches!(byte, b' ' | b':'))?.strip_prefix(b":")?
+    } else {
+        text
+    };
+    let rest = number(pool.strip_prefix(b"blk_")?)?;
+    match rest.strip_prefix(b"_") {
+        Some(stamp) => Some(number(stamp).unwrap_or(rest)),
+        None => Some(rest),
+    }
+}
+
+fn number(text: &[u8]) -> Option<&[u8]> {
+    non_empty(text.strip_prefix(b"-").unwrap_or(text), |byte| byte.is_ascii_digit())
+}
+
+fn non_empty(text: &[u8], fits: impl Fn(u8) -> bool) -> Option<&[u8]> {
+    let end = text.iter().position(|&byte| !fits(byte)).unwrap_or(text.len());
+    if end == 0 { None } else { text.get(end..) }
+}
