@@ -50,6 +50,12 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, lines, seen: Vec::new() })
     }
 
+    /// What it was called when it was started.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Process id.
     #[must_use]
     pub fn id(&self) -> u32 {

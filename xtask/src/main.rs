@@ -1,2 +1,50 @@
-//! x
-fn main() {}
+//! `cargo xtask`: the set-up and the checks of blocksift. `demo` shows it at work, `test` decides whether a change is
+//! good, `simulate` writes a log to play with.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line for developers speaks to its terminal"
+)]
+
+mod cargo;
+mod demo;
+mod simulate;
+mod test;
+mod tidy;
+mod wasm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Demo and checks of blocksift", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run a collector and agents on logs that a simulator writes live, or on your own.
+    Demo(demo::Arguments),
+    /// Check everything, or the steps that are named, in this order.
+    Test(test::Arguments),
+    /// Write the log of a simulated cluster and what is true of it.
+    Simulate(simulate::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Simulate(arguments) => simulate::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

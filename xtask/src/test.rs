@@ -1,0 +1,105 @@
+//! `cargo xtask test`: every check, one after the other; the first failure stops. What CI runs.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use blocksift_tests::binaries;
+use clap::ValueEnum;
+
+use crate::{cargo, tidy, wasm};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Steps to run; all when none is named.
+    #[arg(value_name = "STEP")]
+    steps: Vec<Step>,
+    /// Build for wasm with the compiler of Debian's packages even where rustup has the target.
+    #[arg(long)]
+    wasm_from_debian: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Formatting.
+    Fmt,
+    /// Every source file has a head comment and at most 500 lines; no large file, no marker for later.
+    Tidy,
+    /// Lints of rustc and clippy, as errors.
+    Clippy,
+    /// All binaries and tests compile.
+    Build,
+    /// Unit, property and end-to-end tests.
+    Test,
+    /// Detector and plugin for wasm32, without imports and SIMD.
+    Wasm,
+    /// Licences, sources and advisories of the dependencies.
+    Deny,
+}
+
+/// How a step ended that did not fail.
+pub(crate) enum Outcome {
+    /// It ran.
+    Passed,
+    /// It could not run here, and why.
+    Skipped(String),
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let start = Instant::now();
+    let (mut passed, mut skipped) = (0, 0);
+    for step in Step::value_variants() {
+        if !arguments.steps.is_empty() && !arguments.steps.contains(step) {
+            continue;
+        }
+        let name = format!("{step:?}").to_lowercase();
+        println!("=== {name}");
+        let began = Instant::now();
+        let outcome = check(*step, arguments).with_context(|| format!("step `{name}` failed"))?;
+        let seconds = began.elapsed().as_secs_f32();
+        match outcome {
+            Outcome::Passed => {
+                passed += 1;
+                println!("--- {name}: passed in {seconds:.1} s");
+            }
+            Outcome::Skipped(why) => {
+                skipped += 1;
+                println!("--- {name}: SKIPPED, {why}");
+            }
+        }
+    }
+    println!("=== {passed} steps passed, {skipped} skipped, in {:.0} s", start.elapsed().as_secs_f32());
+    Ok(())
+}
+
+fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
+    match step {
+        Step::Fmt => passed(cargo::cargo().args(["fmt", "--all", "--check"])),
+        Step::Tidy => tidy::check().map(|()| Outcome::Passed),
+        Step::Clippy => {
+            passed(cargo::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        }
+        // All targets at once, so that binaries and tests share every compiled dependency.
+        Step::Build => passed(cargo::cargo().args(["build", "--workspace", "--all-targets"])),
+        Step::Test => test(),
+        Step::Wasm => wasm::check(arguments.wasm_from_debian),
+        Step::Deny => deny(),
+    }
+}
+
+fn passed(command: &mut std::process::Command) -> Result<Outcome> {
+    cargo::run(command).map(|()| Outcome::Passed)
+}
+
+fn test() -> Result<Outcome> {
+    cargo::run(cargo::cargo().args(["build", "--workspace", "--all-targets"]))?;
+    let mut tests = cargo::cargo();
+    tests.args(["test", "--workspace"]).env(binaries::FOLDER_VARIABLE, cargo::target_folder().join("debug"));
+    passed(&mut tests)
+}
+
+fn deny() -> Result<Outcome> {
+    if cargo::output(cargo::cargo().args(["deny", "--version"])).is_err() {
+        return Ok(Outcome::Skipped("cargo-deny is not installed (`cargo install cargo-deny`)".to_owned()));
+    }
+    passed(cargo::cargo().args(["deny", "check"]))
+}
