@@ -369,12 +369,12 @@ fn session_id(node: &str, block: BlockId, first_ms: i64) -> u64 {
 #[derive(Debug)]
 struct Names {
     names: Vec<String>,
-    numbers: HashMap<Vec<u8>, u16>,
+    numbers: hashbrown::HashMap<Vec<u8>, u16>,
 }
 
 impl Names {
     fn new() -> Self {
-        Self { names: vec![String::new()], numbers: HashMap::new() }
+        Self { names: vec![String::new()], numbers: hashbrown::HashMap::new() }
     }
 
     fn intern(&mut self, name: &[u8]) -> u16 {

@@ -4,9 +4,9 @@
 //! scored, [`List::Quiet`] from then on until it speaks again or is forgotten.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::head::Level;
 use crate::key::BlockId;
@@ -129,7 +129,7 @@ pub(crate) struct Sessions {
     slots: Vec<Option<Session>>,
     free: Vec<Slot>,
     index: HashTable<Slot>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     speaking: Ends,
     quiet: Ends,
     order: u64,
@@ -142,7 +142,7 @@ impl Sessions {
             slots: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             speaking: empty,
             quiet: empty,
             order: 0,

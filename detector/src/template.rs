@@ -4,6 +4,7 @@
 mod matcher;
 mod unknown;
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -45,7 +46,8 @@ impl<'de> Deserialize<'de> for TemplateId {
 }
 
 /// A log statement. `text` holds the wildcards `<blk>`, `<node>`, `<ip>`, `<port>`, `<n>`, `<path>`, `<exception>`
-/// and `<*>`; `<blk> <blk> ...` stands for one or more blocks.
+/// and `<*>`. `<blk> <blk> ...` stands for one or more blocks, `<node>:<port>` and `<ip>:<port>` for one or more
+/// addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
@@ -70,8 +72,8 @@ impl Template {
     }
 }
 
-/// Matches messages against known templates. Where several fit, the one with the most constant bytes wins, then the
-/// earlier one.
+/// Matches messages against known templates. Where several fit, one that does not start with free text wins, then the
+/// one with the most constant bytes, then the earlier one.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     templates: Vec<Template>,
@@ -86,8 +88,10 @@ impl Catalogue {
     pub fn new(templates: Vec<Template>) -> Self {
         let patterns: Vec<Pattern> = templates.iter().map(|template| Pattern::new(&template.text)).collect();
         let mut order: Vec<u16> = (0..=u16::MAX).take(patterns.len()).collect();
-        let constant = |index: &u16| patterns.get(usize::from(*index)).map_or(0, Pattern::constant_bytes);
-        order.sort_by_key(|index| std::cmp::Reverse(constant(index)));
+        order.sort_by_key(|&index| {
+            let pattern = patterns.get(usize::from(index));
+            pattern.map(|pattern| (pattern.starts_with_any(), Reverse(pattern.constant_bytes())))
+        });
         let starts = |index: &u16, byte| {
             patterns.get(usize::from(*index)).is_some_and(|pattern| pattern.may_start_with(byte))
         };

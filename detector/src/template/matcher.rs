@@ -1,7 +1,7 @@
 //! One template compiled for matching: constants and typed wildcards in turn. A wildcard takes as little as its type
 //! and the constant behind it allow; the number of retries is bounded, so a match takes linear time.
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 /// Places that are tried for the constant behind one free wildcard.
 const TRIES_MAX: usize = 16;
@@ -14,16 +14,25 @@ enum Wildcard {
     Blocks,
     /// A host name or address, up to a colon, slash, comma or blank.
     Host,
+    /// Hosts with their ports, with blanks or commas between.
+    Addresses,
     /// A number that may be negative.
     Number,
     /// Any text, also none.
     Any,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Part {
-    Constant(Box<[u8]>),
+    /// Made ready for searching once: that costs more than a search.
+    Constant(Finder<'static>),
     Wildcard(Wildcard),
+}
+
+impl Part {
+    fn constant(text: &str) -> Self {
+        Self::Constant(Finder::new(text.as_bytes()).into_owned())
+    }
 }
 
 /// A compiled template.
@@ -32,10 +41,13 @@ pub(super) struct Pattern {
     parts: Vec<Part>,
 }
 
-const WILDCARDS: [(&str, Wildcard); 9] = [
+/// A longer name stands before the shorter one that it starts with.
+const WILDCARDS: [(&str, Wildcard); 11] = [
     ("<blk> <blk> ...", Wildcard::Blocks),
     ("<blk>", Wildcard::Block),
+    ("<node>:<port>", Wildcard::Addresses),
     ("<node>", Wildcard::Host),
+    ("<ip>:<port>", Wildcard::Addresses),
     ("<ip>", Wildcard::Host),
     ("<port>", Wildcard::Number),
     ("<n>", Wildcard::Number),
@@ -54,7 +66,7 @@ impl Pattern {
             let wildcard = WILDCARDS.iter().find_map(|(name, kind)| Some((rest.strip_prefix(name)?, kind)));
             if let Some((behind, kind)) = wildcard {
                 if !constant.is_empty() {
-                    parts.push(Part::Constant(std::mem::take(&mut constant).into_bytes().into()));
+                    parts.push(Part::constant(&std::mem::take(&mut constant)));
                 }
                 parts.push(Part::Wildcard(*kind));
                 rest = behind;
@@ -64,21 +76,25 @@ impl Pattern {
             }
         }
         if !constant.is_empty() {
-            parts.push(Part::Constant(constant.into_bytes().into()));
+            parts.push(Part::constant(&constant));
         }
         Self { parts }
     }
 
     pub(super) fn constant_bytes(&self) -> usize {
-        let length = |part: &Part| if let Part::Constant(bytes) = part { bytes.len() } else { 0 };
+        let length = |part: &Part| if let Part::Constant(finder) = part { finder.needle().len() } else { 0 };
         self.parts.iter().map(length).sum()
+    }
+
+    pub(super) fn starts_with_any(&self) -> bool {
+        matches!(self.parts.first(), Some(Part::Wildcard(Wildcard::Any)))
     }
 
     pub(super) fn may_start_with(&self, byte: u8) -> bool {
         match self.parts.first() {
-            Some(Part::Constant(bytes)) => bytes.first() == Some(&byte),
+            Some(Part::Constant(finder)) => finder.needle().first() == Some(&byte),
             Some(Part::Wildcard(Wildcard::Block | Wildcard::Blocks)) => matches!(byte, b'b' | b'B'),
-            Some(Part::Wildcard(Wildcard::Host)) => byte.is_ascii_alphanumeric(),
+            Some(Part::Wildcard(Wildcard::Host | Wildcard::Addresses)) => byte.is_ascii_alphanumeric(),
             Some(Part::Wildcard(Wildcard::Number)) => byte.is_ascii_digit() || byte == b'-',
             Some(Part::Wildcard(Wildcard::Any)) => true,
             None => false,
@@ -93,7 +109,9 @@ impl Pattern {
 fn matches(parts: &[Part], text: &[u8]) -> bool {
     let Some((part, behind)) = parts.split_first() else { return text.is_empty() };
     match part {
-        Part::Constant(bytes) => text.strip_prefix(&**bytes).is_some_and(|rest| matches(behind, rest)),
+        Part::Constant(finder) => {
+            text.strip_prefix(finder.needle()).is_some_and(|rest| matches(behind, rest))
+        }
         Part::Wildcard(Wildcard::Any) => any(behind, text),
         Part::Wildcard(kind) => take(*kind, text).is_some_and(|rest| matches(behind, rest)),
     }
@@ -103,10 +121,11 @@ fn matches(parts: &[Part], text: &[u8]) -> bool {
 fn any(behind: &[Part], text: &[u8]) -> bool {
     match behind.split_first() {
         None => true,
-        Some((Part::Constant(bytes), [])) => text.ends_with(bytes),
-        Some((Part::Constant(bytes), rest)) => memmem::find_iter(text, &**bytes)
+        Some((Part::Constant(finder), [])) => text.ends_with(finder.needle()),
+        Some((Part::Constant(finder), rest)) => finder
+            .find_iter(text)
             .take(TRIES_MAX)
-            .any(|at| text.get(at + bytes.len()..).is_some_and(|text| matches(rest, text))),
+            .any(|at| text.get(at + finder.needle().len()..).is_some_and(|text| matches(rest, text))),
         // Two wildcards in a row: the free one takes nothing.
         Some((Part::Wildcard(_), _)) => matches(behind, text),
     }
@@ -116,17 +135,24 @@ fn any(behind: &[Part], text: &[u8]) -> bool {
 fn take(kind: Wildcard, text: &[u8]) -> Option<&[u8]> {
     match kind {
         Wildcard::Block => block(text),
-        Wildcard::Blocks => {
-            let mut rest = block(text)?;
-            while let Some(next) = block(rest.trim_ascii_start()) {
-                rest = next;
-            }
-            Some(rest)
-        }
-        Wildcard::Host => non_empty(text, |byte| !matches!(byte, b' ' | b':' | b'/' | b',')),
+        Wildcard::Blocks => one_or_more(block, text),
+        Wildcard::Host => host(text),
+        Wildcard::Addresses => one_or_more(|text| number(host(text)?.strip_prefix(b":")?), text),
         Wildcard::Number => number(text),
         Wildcard::Any => Some(text),
     }
+}
+
+fn one_or_more<'a>(one: impl Fn(&'a [u8]) -> Option<&'a [u8]>, text: &'a [u8]) -> Option<&'a [u8]> {
+    let mut rest = one(text)?;
+    while let Some(next) = one(rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start()) {
+        rest = next;
+    }
+    Some(rest)
+}
+
+fn host(text: &[u8]) -> Option<&[u8]> {
+    non_empty(text, |byte| !matches!(byte, b' ' | b':' | b'/' | b','))
 }
 
 fn block(text: &[u8]) -> Option<&[u8]> {

@@ -25,6 +25,7 @@ fn typed_wildcards() {
         "PacketResponder <n> for block <blk> terminating",
         "PacketResponder <blk> <n> Exception <exception>",
         "<*>Block <blk> is not valid.",
+        "<node>:<port> Starting thread to transfer block <blk> to <ip>:<port>",
     ]);
     for (message, expected) in [
         ("Receiving block blk_-1 src: /10.0.0.1:5 dest: /10.0.0.1:50010", Some(0)),
@@ -37,6 +38,8 @@ fn typed_wildcards() {
         ("PacketResponder blk_7 2 Exception java.io.IOException: x", Some(5)),
         ("java.io.IOException: Block blk_7 is not valid.", Some(6)),
         ("Block blk_7 is not valid.", Some(6)),
+        ("10.0.0.1:50010 Starting thread to transfer block blk_7 to 10.0.0.2:50010, 10.0.0.3:50010", Some(7)),
+        ("10.0.0.1:50010 Starting thread to transfer block blk_7 to 10.0.0.2:50010, nobody", None),
         ("PacketResponder 1 for block blk_7 terminating now", None),
         ("Receiving block blk_x src: /10.0.0.1:5 dest: /10.0.0.1:50010", None),
         ("", None),
