@@ -1,1 +1,19 @@
-//! End-to-end tests of blocksift over the real binaries.
+//! End-to-end tests of blocksift over the real binaries: the same log through every path, rotation, restarts, outages,
+//! bad input. One binary; each module is one promise.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
+
+mod bad_input;
+mod bad_set_up;
+mod delivery;
+mod harness;
+mod public_log;
+mod rotation;
+mod same_verdicts;

@@ -79,7 +79,7 @@ impl<R: Rng> Planner<'_, R> {
             Some(FaultKind::DeleteUnknown | FaultKind::ReportAfterDelete | FaultKind::ReplicationTimeout)
         ) || self.rng.random_range(0..4) > 0;
         self.silence();
-        self.read();
+        self.read(deleted);
         if deleted {
             self.silence();
             self.delete(fault);
@@ -124,10 +124,11 @@ impl<R: Rng> Planner<'_, R> {
         }
     }
 
-    /// Verifications and reads, in the patterns that are frequent in HDFS_v1. Half of the blocks have none.
-    fn read(&mut self) {
+    /// Verifications and reads, in the patterns that are frequent in HDFS_v1. Half of the blocks have none; a block
+    /// that was read there was also deleted before the log ended.
+    fn read(&mut self, deleted: bool) {
         use Kind::{Served, ServingFailed, Verified};
-        let pattern: &[Kind] = match self.rng.random_range(0..12) {
+        let pattern: &[Kind] = match self.rng.random_range(0..if deleted { 12 } else { 7 }) {
             0..6 => &[],
             6 => &[Verified],
             7 => &[ServingFailed, ServingFailed, Served],
