@@ -1,0 +1,335 @@
+//! The agent's configuration: a TOML file in, a [`Config`] that cannot be wrong out, or every problem it has.
+//!
+//! In two steps: [`raw`] holds the keys as written, with their defaults in words; `check` below turns them into
+//! types. What needs the machine (does the model load, can the state directory be made) is asked by
+//! [`crate::validate`], so that a configuration can be read without touching anything.
+
+mod parse;
+mod problem;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroUsize;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use blocksift_detector::Settings;
+use glob::Pattern;
+use jiff::tz::TimeZone;
+use reqwest::Url;
+use toml::Spanned;
+
+pub use problem::{Problem, Problems};
+pub use raw::Compression;
+use raw::{Key, RawConfig, RawLogs, RawSessions, RawShip};
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory of the store.
+    pub state_dir: PathBuf,
+    /// Longest time that read lines stay uncommitted.
+    pub commit_interval: Duration,
+    /// Path of the model; `None` is the embedded one.
+    pub model: Option<PathBuf>,
+    /// Which files are read, and how.
+    pub logs: Logs,
+    /// What the detector is told: node, zone, times and limits.
+    pub detector: Settings,
+    /// Where reports go.
+    pub ship: Ship,
+}
+
+/// `[logs]`
+#[derive(Clone, Debug)]
+pub struct Logs {
+    /// Globs, each of which compiles; at least one.
+    pub paths: Vec<String>,
+    /// Globs of what is left out.
+    pub exclude: Vec<Pattern>,
+    /// Whether files found on the very first run are read from their start.
+    pub from_start: bool,
+    /// Time between two looks at the files.
+    pub poll_interval: Duration,
+    /// Files followed at a time.
+    pub files_max: usize,
+}
+
+/// `[ship]`
+#[derive(Clone, Debug)]
+pub struct Ship {
+    /// `http://...` without a slash at its end.
+    pub endpoint: String,
+    /// Compression of request bodies.
+    pub compression: Compression,
+    /// Reports in one request.
+    pub batch_reports_max: NonZeroUsize,
+    /// Bytes of reports in one request before compression; one report may exceed it.
+    pub batch_bytes_max: u64,
+    /// Reports in the spool at which reading stops.
+    pub spool_reports_max: u64,
+    /// Bytes in the spool at which reading stops.
+    pub spool_bytes_max: u64,
+    /// Longest time that one request may take.
+    pub timeout: Duration,
+    /// Longest pause between two tries.
+    pub backoff_max: Duration,
+    /// Time between two summaries.
+    pub summary_interval: Duration,
+    /// How long a stopping agent goes on shipping.
+    pub stop_timeout: Duration,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration `{path}` cannot be read; check the path and its permissions")]
+    Unreadable {
+        /// Path as given.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// The file says something that cannot be.
+    #[error(transparent)]
+    Wrong(#[from] Problems),
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`], or [`ConfigError::Wrong`] with every problem in it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let (checked, _, text) = Self::load_with_places(path)?;
+        checked.map_err(|problems| Problems::new(path, &text, problems).into())
+    }
+
+    /// As [`Self::load`], with where the values are that [`crate::validate`] has more to say about, and the text.
+    pub(crate) fn load_with_places(path: &Path) -> Result<(Checked, Places, String), ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let (checked, places) = check_text(&text);
+        Ok((checked, places, text))
+    }
+}
+
+/// A configuration or what is wrong with it.
+pub(crate) type Checked = Result<Config, Vec<Problem>>;
+
+/// Values that only the machine can check, and where in the file they are; `None` where left out.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) state_dir: Option<(PathBuf, Range<usize>)>,
+    pub(crate) model: Option<(PathBuf, Range<usize>)>,
+}
+
+/// Default of `state_dir`.
+pub(crate) const STATE_DIR: &str = "/var/lib/blocksift";
+
+/// Checks the text of a configuration.
+fn check_text(text: &str) -> (Checked, Places) {
+    let (raw, problems) = parse::parse(text);
+    let unreadable = !problems.is_empty();
+    let place = |path: &Key<String>| path.as_ref().map(|path| (PathBuf::from(path.get_ref()), path.span()));
+    let places = Places { state_dir: place(&raw.state_dir), model: place(&raw.model) };
+    let mut check = Check { problems };
+    let config = check.config(raw, unreadable);
+    (if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }, places)
+}
+
+/// Collects problems while raw values become checked ones.
+struct Check {
+    problems: Vec<Problem>,
+}
+
+impl Check {
+    /// `unreadable`: keys had to be taken out, so a missing one is no news.
+    fn config(&mut self, raw: RawConfig, unreadable: bool) -> Config {
+        let node = self.node(raw.node);
+        let zone = self.zone(raw.zone);
+        Config {
+            state_dir: raw.state_dir.map_or_else(|| PathBuf::from(STATE_DIR), |dir| dir.into_inner().into()),
+            commit_interval: self.millis("commit_interval_ms", raw.commit_interval_ms, 1_000, 10..=60_000),
+            model: raw.model.map(|path| path.into_inner().into()),
+            logs: self.logs(raw.logs, unreadable),
+            detector: self.sessions(raw.sessions, node, zone),
+            ship: self.ship(raw.ship),
+        }
+    }
+
+    fn node(&mut self, node: Key<String>) -> String {
+        match node {
+            Some(name) if name.get_ref().trim().is_empty() => {
+                self.problem(Some(name.span()), "`node` is empty", "leave it out to use the host name");
+                String::new()
+            }
+            Some(name) => name.into_inner(),
+            None => host_name().unwrap_or_else(|| {
+                self.problem(None, "this host has no name to use as `node`", "set node = \"...\"");
+                String::new()
+            }),
+        }
+    }
+
+    fn zone(&mut self, zone: Key<String>) -> TimeZone {
+        // A host without a zone setting runs in UTC.
+        let Some(name) = zone else { return TimeZone::try_system().unwrap_or(TimeZone::UTC) };
+        TimeZone::get(name.get_ref()).unwrap_or_else(|error| {
+            let fix = "use an IANA name like \"Europe/Berlin\" or \"UTC\"; the host's tzdata must know it";
+            self.problem(Some(name.span()), format!("unknown zone: {error}"), fix);
+            TimeZone::UTC
+        })
+    }
+
+    fn logs(&mut self, raw: RawLogs, unreadable: bool) -> Logs {
+        if raw.paths.as_ref().is_none_or(|paths| paths.get_ref().is_empty())
+            && !(unreadable && raw.paths.is_none())
+        {
+            let fix = "under [logs] set paths = [\"/var/log/hadoop/*.log*\"]";
+            self.problem(raw.paths.as_ref().map(Spanned::span), "no log files are named", fix);
+        }
+        let paths = raw.paths.map(Spanned::into_inner).unwrap_or_default();
+        for path in &paths {
+            self.pattern(path);
+        }
+        let exclude = match raw.exclude {
+            Some(globs) => globs.get_ref().iter().filter_map(|glob| self.pattern(glob)).collect(),
+            None => ["*.gz", "*.zip"].iter().filter_map(|glob| Pattern::new(glob).ok()).collect(),
+        };
+        Logs {
+            paths: paths.into_iter().map(Spanned::into_inner).collect(),
+            exclude,
+            from_start: raw.from_start.is_none_or(Spanned::into_inner),
+            poll_interval: self.millis("poll_interval_ms", raw.poll_interval_ms, 1_000, 10..=60_000),
+            files_max: self.count("files_max", raw.files_max, 1_000, 1..=100_000),
+        }
+    }
+
+    fn pattern(&mut self, glob: &Spanned<String>) -> Option<Pattern> {
+        Pattern::new(glob.get_ref())
+            .map_err(|error| {
+                let what = format!("not a glob, at its character {}: {}", error.pos + 1, error.msg);
+                self.problem(
+                    Some(glob.span()),
+                    what,
+                    "`*`, `?`, `[a-z]` and `**` (alone between slashes) may be used",
+                );
+            })
+            .ok()
+    }
+
+    fn sessions(&mut self, raw: RawSessions, node: String, zone: TimeZone) -> Settings {
+        let forget_span = raw.forget_after_s.as_ref().map(Spanned::span);
+        let idle_span = raw.idle_timeout_s.as_ref().map(Spanned::span);
+        let idle_timeout = self.seconds("idle_timeout_s", raw.idle_timeout_s, 60, 1..=86_400);
+        let forget_after = self.seconds("forget_after_s", raw.forget_after_s, 86_400, 1..=2_592_000);
+        if forget_after < idle_timeout {
+            let what = "`forget_after_s` is below `idle_timeout_s`: sessions would be forgotten before they are scored";
+            let fix = format!(
+                "set forget_after_s to {} or more; a day (86400) suits most clusters",
+                idle_timeout.as_secs()
+            );
+            self.problem(forget_span.or(idle_span), what, fix);
+        }
+        Settings {
+            node,
+            zone,
+            idle_timeout_ms: signed_millis(idle_timeout),
+            forget_after_ms: signed_millis(forget_after),
+            sessions_max: self.count("sessions_max", raw.sessions_max, 100_000, 1..=100_000_000),
+            events_max: self.count("events_max", raw.events_max, 1_024, 2..=100_000),
+            ..Settings::default()
+        }
+    }
+
+    fn ship(&mut self, raw: RawShip) -> Ship {
+        let reports_max = self.count("batch_reports_max", raw.batch_reports_max, 100, 1..=10_000);
+        Ship {
+            endpoint: self.endpoint(raw.endpoint),
+            compression: raw.compression.map_or(Compression::Zstd, Spanned::into_inner),
+            batch_reports_max: NonZeroUsize::new(reports_max).unwrap_or(NonZeroUsize::MIN),
+            batch_bytes_max: self.number("batch_bytes_max", raw.batch_bytes_max, MIB, 1_024..=64 * MIB),
+            spool_reports_max: self.number(
+                "spool_reports_max",
+                raw.spool_reports_max,
+                100_000,
+                1..=10_000_000,
+            ),
+            spool_bytes_max: self.number("spool_bytes_max", raw.spool_bytes_max, 256 * MIB, MIB..=MIB * MIB),
+            timeout: self.seconds("timeout_s", raw.timeout_s, 10, 1..=600),
+            backoff_max: self.seconds("backoff_max_s", raw.backoff_max_s, 60, 1..=3_600),
+            summary_interval: self.seconds("summary_interval_s", raw.summary_interval_s, 60, 1..=86_400),
+            stop_timeout: self.seconds("stop_timeout_s", raw.stop_timeout_s, 5, 0..=300),
+        }
+    }
+
+    fn endpoint(&mut self, endpoint: Key<String>) -> String {
+        let Some(endpoint) = endpoint else { return "http://127.0.0.1:4318".to_owned() };
+        let fix = "use an address like \"http://collector.example.org:4318\"";
+        match Url::parse(endpoint.get_ref()) {
+            Err(error) => {
+                self.problem(Some(endpoint.span()), format!("`endpoint` is not a URL: {error}"), fix)
+            }
+            Ok(url) if url.scheme() == "https" => {
+                let fix = "use http:// over a network you trust, or a TLS proxy on this host";
+                self.problem(Some(endpoint.span()), "TLS is not supported yet", fix);
+            }
+            Ok(url) if url.scheme() != "http" || !url.has_host() => {
+                self.problem(Some(endpoint.span()), "`endpoint` is not an http:// address", fix);
+            }
+            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+                self.problem(Some(endpoint.span()), "`endpoint` has a query: paths are appended to it", fix);
+            }
+            Ok(_) => {}
+        }
+        endpoint.into_inner().trim_end_matches('/').to_owned()
+    }
+
+    fn millis(&mut self, name: &str, value: Key<u64>, default: u64, range: RangeInclusive<u64>) -> Duration {
+        Duration::from_millis(self.number(name, value, default, range))
+    }
+
+    fn seconds(&mut self, name: &str, value: Key<u64>, default: u64, range: RangeInclusive<u64>) -> Duration {
+        Duration::from_secs(self.number(name, value, default, range))
+    }
+
+    fn count(&mut self, name: &str, value: Key<u64>, default: u64, range: RangeInclusive<u64>) -> usize {
+        usize::try_from(self.number(name, value, default, range)).unwrap_or(usize::MAX)
+    }
+
+    /// The value if it is in range, `default` if it is left out or wrong.
+    fn number(&mut self, name: &str, value: Key<u64>, default: u64, range: RangeInclusive<u64>) -> u64 {
+        let Some(value) = value else { return default };
+        if range.contains(value.get_ref()) {
+            return value.into_inner();
+        }
+        let what = format!("`{name}` is out of range");
+        self.problem(
+            Some(value.span()),
+            what,
+            format!("use {} to {}; the default is {default}", range.start(), range.end()),
+        );
+        default
+    }
+
+    fn problem(&mut self, span: Option<Range<usize>>, what: impl Into<String>, fix: impl Into<String>) {
+        self.problems.push(Problem::new(span, what, fix));
+    }
+}
+
+const MIB: u64 = 1_024 * 1_024;
+
+fn signed_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The kernel's host name.
+pub(crate) fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    (!name.is_empty() && name != "(none)").then(|| name.to_owned())
+}

@@ -1,0 +1,111 @@
+//! The configuration file as it is written: every key with its unit, its meaning and its default. Nothing is checked
+//! here but names and types; [`super::check`] makes a [`Config`](super::Config) of it. Every key may be left out
+//! but `logs.paths`.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A value and where it stands in the file; `None` where the key is left out.
+pub(super) type Key<T> = Option<Spanned<T>>;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    /// Name of this node in every report. Default: the host name.
+    pub(super) node: Key<String>,
+    /// IANA name of the zone that the logs' times are in (log4j writes local time without one). Default: the host's.
+    pub(super) zone: Key<String>,
+    /// Directory of the agent's memory: offsets, sessions and reports not shipped yet. Only one agent may use it.
+    /// Default `/var/lib/blocksift`.
+    pub(super) state_dir: Key<String>,
+    /// Longest time that read lines stay uncommitted; they are read again after a crash. A flag commits at once.
+    /// 10 to 60000, default 1000.
+    pub(super) commit_interval_ms: Key<u64>,
+    /// Path of the model file. Default: the model that comes with the agent.
+    pub(super) model: Key<String>,
+    /// Which files are read, and how.
+    #[serde(default)]
+    pub(super) logs: RawLogs,
+    /// When sessions are scored and forgotten.
+    #[serde(default)]
+    pub(super) sessions: RawSessions,
+    /// Where reports go.
+    #[serde(default)]
+    pub(super) ship: RawShip,
+}
+
+/// `[logs]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLogs {
+    /// Globs of the log files, rotated ones included (`*` and `?` match within a name, `**` any folders). Required.
+    pub(super) paths: Key<Vec<Spanned<String>>>,
+    /// Globs of files that are left out. One without `/` is matched against the name alone.
+    /// Default `["*.gz", "*.zip"]`: what was compressed after its rotation has been read before.
+    pub(super) exclude: Key<Vec<Spanned<String>>>,
+    /// Whether files that exist when the agent runs for the first time are read from their start; `false` begins at
+    /// their end. Files that appear later are always read from their start. Default `true`.
+    pub(super) from_start: Key<bool>,
+    /// Time between two looks at the files; nothing in the agent wakes up more often. 10 to 60000, default 1000.
+    pub(super) poll_interval_ms: Key<u64>,
+    /// Files followed at a time; further ones wait until others are gone, with a warning. 1 to 100000, default 1000.
+    pub(super) files_max: Key<u64>,
+}
+
+/// `[sessions]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSessions {
+    /// A session is scored when no line named its block for this long. 1 to 86400, default 60.
+    pub(super) idle_timeout_s: Key<u64>,
+    /// A scored session is forgotten when no line named its block for this long; the median block lives for two
+    /// hours. 1 to 2592000, default 86400. Not below `idle_timeout_s`.
+    pub(super) forget_after_s: Key<u64>,
+    /// Sessions remembered; beyond it the least recently active one is scored, forgotten and counted.
+    /// 1 to 100000000, default 100000.
+    pub(super) sessions_max: Key<u64>,
+    /// Events kept of one session; beyond it the middle ones keep only their count. 2 to 100000, default 1024.
+    pub(super) events_max: Key<u64>,
+}
+
+/// `[ship]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawShip {
+    /// Address of the collector, or of any OTLP/HTTP receiver; `/v1/logs` and `/v1/metrics` are appended.
+    /// Default `http://127.0.0.1:4318`.
+    pub(super) endpoint: Key<String>,
+    /// `zstd`, `gzip` or `none`. Default `zstd`; an OpenTelemetry Collector takes all three.
+    pub(super) compression: Key<Compression>,
+    /// Reports in one request. 1 to 10000, default 100.
+    pub(super) batch_reports_max: Key<u64>,
+    /// Bytes of reports in one request before compression; one report may exceed it. 1024 to 64 MiB, default 1 MiB.
+    pub(super) batch_bytes_max: Key<u64>,
+    /// Reports that wait for the collector. When it is reached, no more lines are read until some were delivered.
+    /// 1 to 10000000, default 100000.
+    pub(super) spool_reports_max: Key<u64>,
+    /// Bytes of the reports that wait for the collector; reaching it does the same. 1 MiB to 1 TiB, default 256 MiB.
+    pub(super) spool_bytes_max: Key<u64>,
+    /// Longest time that one request may take. 1 to 600, default 10.
+    pub(super) timeout_s: Key<u64>,
+    /// Longest pause between two tries; the first is half a second, each further one twice as long, give or take a
+    /// random part. 1 to 3600, default 60.
+    pub(super) backoff_max_s: Key<u64>,
+    /// Time between two summaries (OTLP metrics). 1 to 86400, default 60.
+    pub(super) summary_interval_s: Key<u64>,
+    /// How long a stopping agent goes on shipping; what is left goes out after the next start. 0 to 300, default 5.
+    pub(super) stop_timeout_s: Key<u64>,
+}
+
+/// Compression of request bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// `Content-Encoding: zstd`
+    Zstd,
+    /// `Content-Encoding: gzip`
+    Gzip,
+    /// No `Content-Encoding`.
+    None,
+}

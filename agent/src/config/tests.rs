@@ -1,0 +1,171 @@
+//! Tests of the configuration: what is wrong is found, all of it, at its place.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The example that is shipped.
+const EXAMPLE: &str = include_str!("../../../deploy/agent.toml");
+
+fn problems(text: &str) -> Vec<Problem> {
+    check_text(text).0.err().unwrap_or_default()
+}
+
+fn told(text: &str) -> String {
+    Problems::new(Path::new("agent.toml"), text, problems(text)).to_string()
+}
+
+/// The example with every commented key switched on.
+fn everything_on() -> String {
+    let on = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') => setting.to_owned(),
+        _ => line.to_owned(),
+    };
+    EXAMPLE.lines().map(|line| on(line) + "\n").collect()
+}
+
+#[test]
+fn the_example_is_right_and_shows_the_defaults() {
+    let as_shipped = check_text(EXAMPLE).0.unwrap();
+    let all_on = check_text(&everything_on()).0.unwrap();
+    let [as_shipped, all_on] = [as_shipped, all_on].map(|mut config| {
+        // These defaults are the host's or stand for "none".
+        config.detector.node.clear();
+        config.detector.zone = TimeZone::UTC;
+        config.model = None;
+        format!("{config:#?}")
+    });
+    assert_eq!(as_shipped, all_on);
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let keys = told("[logs]\npaths = [\"a\"]\nx = 1\n[sessions]\nx = 1\n[ship]\nx = 1\n[x]\n");
+    let example = everything_on();
+    let known = keys
+        .lines()
+        .filter_map(|line| line.split_once("known here: "))
+        .flat_map(|(_, keys)| keys.split(", "));
+    let mut count = 0;
+    for key in known {
+        count += 1;
+        let shown =
+            example.lines().any(|line| line.starts_with(&format!("{key} =")) || line == format!("[{key}]"));
+        assert!(shown, "{key} is not in deploy/agent.toml");
+    }
+    assert!(count > 20, "{keys}");
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_its_line_and_the_key_that_was_meant() {
+    let text = "[logs]\npaths = [\"/var/log/*.log\"]\n\n[sessions]\n  idle_timeot_s = 60\n";
+    assert_eq!(
+        told(text),
+        "agent.toml:5:3: unknown key `idle_timeot_s`\n \
+         5 |   idle_timeot_s = 60\n   \
+           |   ^^^^^^^^^^^^^\n   \
+           fix: did you mean `idle_timeout_s`?"
+    );
+}
+
+#[test]
+fn all_problems_are_told_in_the_order_of_the_file() {
+    let text = r#"nod = "dn1"
+zone = "Mars/Olympus"
+[logs]
+paths = ["/var/log/*.log", "/var/[log"]
+poll_interval_ms = 1
+from_start = "yes"
+endpoint = "http://collector:4318"
+[ship]
+endpoint = "https://collector:4318"
+compression = "lz4"
+timeout_s = "10s"
+spool_reports_max = -1
+[shp]
+x = 1
+"#;
+    let told = told(text);
+    let places: Vec<&str> = told.lines().filter(|line| line.starts_with("agent.toml:")).collect();
+    let starts = ["1:1", "2:8", "4:28", "5:20", "6:14", "7:1", "9:12", "10:15", "11:13", "12:21", "13:2"];
+    assert_eq!(places.len(), starts.len(), "{told}");
+    for (place, start) in places.iter().zip(starts) {
+        assert!(place.starts_with(&format!("agent.toml:{start}: ")), "{place} is not at {start}:\n{told}");
+    }
+    for said in
+        ["did you mean `node`?", "it belongs under [ship]", "TLS is not supported yet", "zstd, gzip, none"]
+    {
+        assert!(told.contains(said), "{said} is not in\n{told}");
+    }
+    assert!(told.contains("whole number of seconds") && told.contains("true or false"), "{told}");
+}
+
+#[test]
+fn broken_toml_is_shown_where_it_breaks() {
+    let told = told("[logs]\npaths = [\"a\"\nexclude = 1\n");
+    assert!(told.starts_with("agent.toml:"), "{told}");
+    assert!(told.contains(" | "), "{told}");
+}
+
+#[test]
+fn log_files_must_be_named() {
+    for text in ["", "[logs]\n", "[logs]\npaths = []\n"] {
+        let told = told(text);
+        assert!(told.contains("no log files are named") && told.contains("paths = ["), "{told}");
+    }
+    assert!(told("[logs]\npath = [\"a\"]\n").contains("did you mean `paths`?"));
+}
+
+#[test]
+fn endpoints_are_http_addresses() {
+    let endpoint =
+        |url: &str| check_text(&format!("[logs]\npaths = [\"a\"]\n[ship]\nendpoint = \"{url}\"\n")).0;
+    for wrong in ["collector:4318", "ftp://x", "http://", "https://x", "http://x/?a=b", "/x"] {
+        assert!(endpoint(wrong).is_err(), "{wrong}");
+    }
+    for (right, kept) in
+        [("http://x:4318/", "http://x:4318"), ("http://[::1]:4318/otlp", "http://[::1]:4318/otlp")]
+    {
+        assert_eq!(endpoint(right).unwrap().ship.endpoint, kept);
+    }
+}
+
+#[test]
+fn sessions_are_not_forgotten_before_they_are_scored() {
+    let told = told("[logs]\npaths = [\"a\"]\n[sessions]\nidle_timeout_s = 600\nforget_after_s = 60\n");
+    assert!(told.starts_with("agent.toml:5:18: "), "{told}");
+}
+
+/// A key with a number and the values that it may have.
+fn number() -> impl Strategy<Value = (&'static str, &'static str, u64)> {
+    prop_oneof![
+        (Just(""), Just("commit_interval_ms"), 10..=60_000_u64),
+        (Just("[logs]"), Just("poll_interval_ms"), 10..=60_000_u64),
+        (Just("[logs]"), Just("files_max"), 1..=100_000_u64),
+        (Just("[sessions]"), Just("idle_timeout_s"), 1..=86_400_u64),
+        (Just("[sessions]"), Just("sessions_max"), 1..=100_000_000_u64),
+        (Just("[ship]"), Just("batch_reports_max"), 1..=10_000_u64),
+        (Just("[ship]"), Just("spool_bytes_max"), 1_048_576..=1_099_511_627_776_u64),
+        (Just("[ship]"), Just("stop_timeout_s"), 0..=300_u64),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_value_in_range_is_taken((section, key, value) in number()) {
+        let logs = if section == "[logs]" { "" } else { "[logs]" };
+        let text = match section {
+            "" => format!("{key} = {value}\n[logs]\npaths = [\"a\"]\n"),
+            _ => format!("{section}\n{key} = {value}\n{logs}\npaths = [\"a\"]\n"),
+        };
+        prop_assert!(check_text(&text).0.is_ok(), "{}", told(&text));
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC*", cut in 0..EXAMPLE.len()) {
+        told(&text);
+        if let Some(start) = EXAMPLE.get(..cut) {
+            told(&format!("{start}{text}"));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! How values are written in the store: one byte for the version of the format, then bincode. The only place that
+//! knows bincode, which is unmaintained and pinned: another encoding would be another version here.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Format of everything this version writes.
+const VERSION: u8 = 1;
+/// Bytes that decoding may ask for: a damaged length must not exhaust the memory.
+const VALUE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
+
+/// Why a value cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodingError {
+    /// The value has a shape that the format does not carry.
+    #[error("value cannot be encoded")]
+    Encode(#[source] bincode::error::EncodeError),
+    /// The bytes are not such a value.
+    #[error("value cannot be decoded: the store is damaged")]
+    Decode(#[source] bincode::error::DecodeError),
+    /// The bytes go on behind the value.
+    #[error("value has {0} bytes too many: the store is damaged")]
+    Trailing(usize),
+    /// The bytes are in the format of another version of the agent.
+    #[error("value is in format {found}, this agent reads format {VERSION}")]
+    Version {
+        /// First byte, or 0 where there is none.
+        found: u8,
+    },
+}
+
+fn configuration() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<VALUE_BYTES_MAX>()
+}
+
+/// `value` as bytes.
+///
+/// # Errors
+/// [`EncodingError::Encode`] for a value without a fixed shape (flattened fields, maps of unknown length).
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> {
+    let mut bytes = vec![VERSION];
+    bincode::serde::encode_into_std_write(value, &mut bytes, configuration())
+        .map_err(EncodingError::Encode)?;
+    Ok(bytes)
+}
+
+/// The value that [`encode`] made `bytes` of.
+///
+/// # Errors
+/// Any of [`EncodingError`] but `Encode`.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingError> {
+    let Some((&VERSION, value)) = bytes.split_first() else {
+        return Err(EncodingError::Version { found: bytes.first().copied().unwrap_or(0) });
+    };
+    let (decoded, used) =
+        bincode::serde::decode_from_slice(value, configuration()).map_err(EncodingError::Decode)?;
+    match value.len() - used {
+        0 => Ok(decoded),
+        trailing => Err(EncodingError::Trailing(trailing)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blocksift_detector::Report;
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::otlp::tests::report;
+
+    /// Every shape that stored values have.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Value {
+        number: u64,
+        signed: i64,
+        float: f32,
+        text: String,
+        bytes: Vec<u8>,
+        pairs: Vec<(u32, Option<bool>)>,
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let pairs = proptest::collection::vec((any::<u32>(), any::<Option<bool>>()), 0..8);
+        (any::<u64>(), any::<i64>(), -1.0..1.0_f32, ".*", any::<Vec<u8>>(), pairs).prop_map(
+            |(number, signed, float, text, bytes, pairs)| Value { number, signed, float, text, bytes, pairs },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_gives_what_was_encoded(value in value()) {
+            let bytes = encode(&value).unwrap();
+            prop_assert_eq!(decode::<Value>(&bytes).unwrap(), value);
+        }
+
+        #[test]
+        fn a_cut_or_extended_value_is_refused(value in value(), cut in any::<prop::sample::Index>()) {
+            let mut bytes = encode(&value).unwrap();
+            prop_assert!(decode::<Value>(&bytes[..cut.index(bytes.len())]).is_err());
+            bytes.push(0);
+            prop_assert!(matches!(decode::<Value>(&bytes), Err(EncodingError::Trailing(1))));
+        }
+
+        #[test]
+        fn no_bytes_make_decoding_panic(mut bytes in any::<Vec<u8>>()) {
+            drop(decode::<Value>(&bytes));
+            bytes.insert(0, VERSION);
+            drop(decode::<Value>(&bytes));
+            drop(decode::<Report>(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_report_keeps_all_that_leaves_the_node() {
+        assert_eq!(decode::<Report>(&encode(&report()).unwrap()).unwrap(), report());
+    }
+
+    #[test]
+    fn another_version_is_told_apart_from_damage() {
+        let error = decode::<u64>(&[2, 1]).unwrap_err();
+        assert_eq!(error.to_string(), "value is in format 2, this agent reads format 1");
+        assert!(matches!(decode::<u64>(&[]), Err(EncodingError::Version { found: 0 })));
+    }
+}

@@ -1,0 +1,106 @@
+//! `blocksift-agent run`: files → detector → store → collector, wired top to bottom, and stopped from the top.
+//!
+//! SIGINT or SIGTERM stops the feed, which commits what it has read; its end stops the shipper, which goes on for
+//! `ship.stop_timeout_s` at most. A second signal ends at once; what was not shipped is shipped by the next run.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+
+use anyhow::{Context, anyhow};
+use clap::Args as ClapArgs;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tracing::info;
+
+use crate::config::Config;
+use crate::feed::{Feed, now_ms};
+use crate::otlp::Sender;
+use crate::ship::{Shipper, Status};
+use crate::state::Store;
+
+/// Watch log files and ship what is abnormal, until a signal stops it.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/blocksift/agent.toml")]
+    config: PathBuf,
+}
+
+/// Runs the agent.
+///
+/// # Errors
+/// When it cannot start, or the disk of its store fails.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    let model = crate::model::load(config.model.as_deref())?;
+    let (store, mut restored) = Store::open(&config.state_dir)?;
+    let store = Arc::new(store);
+    if restored.meta.since_ms == 0 {
+        restored.meta.since_ms = now_ms();
+    }
+    info!(
+        node = config.detector.node,
+        model = model.id,
+        files = config.logs.paths.join(" "),
+        endpoint = config.ship.endpoint,
+        state_dir = %config.state_dir.display(),
+        sessions = restored.sessions.len(),
+        spooled = store.spooled().reports,
+        "agent started"
+    );
+
+    let (status, watched) = watch::channel(Status { totals: restored.meta.totals, ..Status::default() });
+    let (stop, stopping) = mpsc::channel();
+    let sender = Sender { node: config.detector.node.clone(), model: model.id.clone() };
+    let since_ms = restored.meta.since_ms;
+    let feed = Feed::new(&config, model, Arc::clone(&store), restored, status, stopping);
+
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
+    runtime.block_on(async {
+        let shipper = Shipper::new(config.ship, store, watched, sender, since_ms)?;
+        let shipper = tokio::spawn(shipper.run());
+        let mut feed = spawn(feed)?;
+        let stopped = tokio::select! {
+            signal = stop_signal() => {
+                signal?;
+                info!("stopping");
+                drop(stop);
+                tokio::select! {
+                    stopped = &mut feed => stopped,
+                    again = stop_signal() => return again.map(|()| ExitCode::SUCCESS),
+                }
+            }
+            stopped = &mut feed => stopped,
+        };
+        stopped.map_err(|_| anyhow!("feed thread died"))?.context("agent cannot go on; nothing is lost")?;
+        tokio::select! {
+            shipped = shipper => shipped??,
+            again = stop_signal() => again?,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Runs the feed on its own thread; what it returns comes through the channel.
+fn spawn(feed: Feed) -> anyhow::Result<oneshot::Receiver<Result<(), crate::state::StateError>>> {
+    let (done, stopped) = oneshot::channel();
+    let work = move || {
+        // Nobody listens any more if the agent was told twice to stop.
+        drop(done.send(feed.run()));
+    };
+    std::thread::Builder::new().name("feed".to_owned()).spawn(work).context("no thread for the feed")?;
+    Ok(stopped)
+}
+
+/// Returns when the next SIGINT or SIGTERM has come.
+async fn stop_signal() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

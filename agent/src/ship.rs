@@ -1,0 +1,310 @@
+//! Ships what the spool holds, and a summary every so often, to an OTLP/HTTP receiver.
+//!
+//! A report leaves the spool only after the receiver took it or refused it for good. A receiver that is away, busy
+//! or broken is tried again, ever more seldom ([`backoff`]); meanwhile the spool fills, and a full spool stops
+//! reading. Summaries are sent as they are at the time and never queued: the next one says it all again.
+
+mod backoff;
+mod post;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use blocksift_detector::Summary;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, error, info, warn};
+
+use crate::config::Ship;
+use crate::otlp::{AgentCounts, Sender, Times, logs_request, metrics_request};
+use crate::state::{Batch, StateError, Store};
+use crate::tail::Counts;
+use backoff::Backoff;
+pub use post::PostError;
+use post::{Outcome, Post};
+
+/// First pause after a failed try.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+
+/// How the detector's side is doing; replaced whenever it changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Status {
+    /// What the detector did.
+    pub totals: Summary,
+    /// How the files are doing.
+    pub files: Counts,
+}
+
+/// Ships until the [`Status`] sender is dropped, and then for a short while more.
+#[derive(Debug)]
+pub struct Shipper {
+    ship: Ship,
+    store: Arc<Store>,
+    status: watch::Receiver<Status>,
+    sender: Sender,
+    post: Post,
+    backoff: Backoff,
+    /// No report is sent before.
+    retry_at: Option<Instant>,
+    summary_at: Instant,
+    summary_failed: bool,
+    /// Reports per request now: less than the limit after a receiver found a request too large.
+    batch_reports: usize,
+    /// Counts of this process.
+    counts: AgentCounts,
+    totals_since_ns: u64,
+    started_ns: u64,
+}
+
+/// What to do after a try to ship.
+enum Next {
+    /// There may be more to ship.
+    Continue,
+    /// Nothing to do until something changes or it is time.
+    Wait,
+}
+
+impl Shipper {
+    /// Ships from `store` as `sender`. The totals of `status` were zero at `totals_since_ms`.
+    ///
+    /// # Errors
+    /// [`PostError`] when the HTTP client cannot be made.
+    pub fn new(
+        ship: Ship,
+        store: Arc<Store>,
+        status: watch::Receiver<Status>,
+        sender: Sender,
+        totals_since_ms: i64,
+    ) -> Result<Self, PostError> {
+        Ok(Self {
+            post: Post::new(&ship)?,
+            backoff: Backoff::new(BACKOFF_MIN, ship.backoff_max),
+            batch_reports: ship.batch_reports_max.get(),
+            ship,
+            store,
+            status,
+            sender,
+            retry_at: None,
+            summary_at: Instant::now(),
+            summary_failed: false,
+            counts: AgentCounts::default(),
+            totals_since_ns: u64::try_from(totals_since_ms).unwrap_or(0).saturating_mul(1_000_000),
+            started_ns: now_ns(),
+        })
+    }
+
+    /// Ships until the sender of the status is dropped, then what is left for at most `stop_timeout`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn run(mut self) -> Result<(), StateError> {
+        let mut upstream = self.status.clone();
+        let closed = async { while upstream.changed().await.is_ok() {} };
+        tokio::select! {
+            stopped = self.ship_on() => return stopped,
+            () = closed => {}
+        }
+        if timeout(self.ship.stop_timeout, self.drain()).await.is_err() {
+            debug!("stopped before everything was shipped");
+        }
+        let left = self.store.spooled().reports;
+        info!(reports_shipped = self.counts.reports_shipped, reports_left = left, "shipping stopped");
+        Ok(())
+    }
+
+    async fn ship_on(&mut self) -> Result<(), StateError> {
+        loop {
+            if Instant::now() >= self.summary_at {
+                self.summary_at = Instant::now() + self.ship.summary_interval;
+                self.ship_summary().await;
+            }
+            if self.retry_at.is_some_and(|at| Instant::now() < at) {
+                self.wait_until_due().await;
+                continue;
+            }
+            match self.ship_reports().await? {
+                Next::Continue => {}
+                Next::Wait => self.wait_until_due().await,
+            }
+        }
+    }
+
+    /// Waits for the next summary, and for the next try or else for news.
+    async fn wait_until_due(&mut self) {
+        match self.retry_at {
+            Some(retry_at) => sleep_until(retry_at.min(self.summary_at)).await,
+            None => {
+                tokio::select! {
+                    () = sleep_until(self.summary_at) => {}
+                    changed = self.status.changed() => if changed.is_err() {
+                        // Stopping: `run` takes over.
+                        std::future::pending::<()>().await;
+                    },
+                }
+            }
+        }
+    }
+
+    /// Everything that is left, without pauses but those that failures ask for, and a last summary.
+    async fn drain(&mut self) {
+        self.retry_at = None;
+        while self.store.spooled().reports > 0 {
+            if let Some(retry_at) = self.retry_at {
+                sleep_until(retry_at).await;
+            }
+            if let Err(error) = self.ship_reports().await {
+                error!(error = %chain(&error), "spool cannot be read");
+                break;
+            }
+        }
+        self.ship_summary().await;
+    }
+
+    async fn ship_reports(&mut self) -> Result<Next, StateError> {
+        if self.store.spooled().reports == 0 {
+            return Ok(Next::Wait);
+        }
+        let (reports_max, bytes_max) = (self.batch_reports, self.ship.batch_bytes_max);
+        let batch = self.with_store(move |store| store.batch(reports_max, bytes_max)).await?;
+        if batch.is_empty() {
+            return Ok(Next::Wait);
+        }
+        let request = match logs_request(&self.sender, &batch.reports, now_ns()) {
+            Ok(request) => request,
+            Err(error) => {
+                self.refused(batch.reports.len(), &error.to_string());
+                self.remove(batch).await?;
+                return Ok(Next::Continue);
+            }
+        };
+        match self.post.send("/v1/logs", &request).await {
+            Outcome::Taken { bytes, rejected, message } => {
+                self.taken(&batch, bytes, rejected, &message);
+                self.remove(batch).await?;
+            }
+            Outcome::TooLarge if batch.reports.len() > 1 => {
+                self.batch_reports = batch.reports.len() / 2;
+                debug!(
+                    reports = self.batch_reports,
+                    "receiver finds requests too large; sending smaller ones"
+                );
+            }
+            Outcome::TooLarge => {
+                self.refused(batch.reports.len(), "request too large (413)");
+                self.remove(batch).await?;
+            }
+            Outcome::Refused { reason } => {
+                self.refused(batch.reports.len(), &reason);
+                self.remove(batch).await?;
+            }
+            Outcome::TryAgain { after, reason } => {
+                self.try_again(after, &reason);
+                return Ok(Next::Wait);
+            }
+        }
+        Ok(Next::Continue)
+    }
+
+    fn taken(&mut self, batch: &Batch, bytes: u64, rejected: u64, message: &str) {
+        if self.backoff.failed() {
+            info!(endpoint = self.ship.endpoint, "reports are taken again");
+        }
+        self.backoff.reset();
+        self.retry_at = None;
+        self.batch_reports = (self.batch_reports * 2).min(self.ship.batch_reports_max.get());
+        let sent = batch.reports.len() as u64;
+        let rejected = rejected.min(sent);
+        self.counts.bytes_shipped += bytes;
+        self.counts.reports_shipped += sent - rejected;
+        self.counts.reports_refused += rejected;
+        if rejected > 0 {
+            error!(reports = rejected, message, "receiver rejected reports; they are lost");
+        }
+    }
+
+    fn refused(&mut self, reports: usize, reason: &str) {
+        self.counts.reports_refused += reports as u64;
+        error!(reports, reason, endpoint = self.ship.endpoint, "receiver refused reports; they are lost");
+    }
+
+    fn try_again(&mut self, after: Option<Duration>, reason: &str) {
+        let first = !self.backoff.failed();
+        let pause = self.backoff.next().max(after.unwrap_or_default());
+        self.retry_at = Some(Instant::now() + pause);
+        if first {
+            warn!(
+                endpoint = self.ship.endpoint,
+                reason, "reports are not taken; trying again until they are"
+            );
+        } else {
+            debug!(endpoint = self.ship.endpoint, reason, ?pause, "reports are still not taken");
+        }
+    }
+
+    async fn ship_summary(&mut self) {
+        let status = *self.status.borrow();
+        let counts = AgentCounts {
+            lag_bytes: status.files.lag_bytes,
+            files: status.files.files,
+            files_unreadable: status.files.files_unreadable,
+            spool_reports: self.store.spooled().reports,
+            ..self.counts
+        };
+        let times =
+            Times { totals_since_ns: self.totals_since_ns, started_ns: self.started_ns, now_ns: now_ns() };
+        let Ok(request) = metrics_request(&self.sender, &status.totals, &counts, times) else { return };
+        let failed = match self.post.send("/v1/metrics", &request).await {
+            Outcome::Taken { bytes, .. } => {
+                self.counts.bytes_shipped += bytes;
+                None
+            }
+            Outcome::TooLarge => Some("request too large (413)".to_owned()),
+            Outcome::Refused { reason } | Outcome::TryAgain { reason, .. } => Some(reason),
+        };
+        if let Some(reason) = &failed
+            && !self.summary_failed
+        {
+            warn!(
+                endpoint = self.ship.endpoint,
+                reason, "summary was not taken; the next one follows in its time"
+            );
+        }
+        self.summary_failed = failed.is_some();
+    }
+
+    async fn remove(&self, batch: Batch) -> Result<(), StateError> {
+        self.with_store(move |store| store.remove(&batch)).await
+    }
+
+    /// Runs what waits for the disk where it holds nothing up.
+    async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(result) => result,
+            // Only a panic gets here: nothing cancels it.
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}
+
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,108 @@
+//! What can go wrong with the store, and what of it makes a store unusable rather than the disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::encoding::EncodingError;
+
+/// Why the agent cannot keep its memory.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Two agents in one state directory would ship each other's reports.
+    #[error("store `{path}` is in use by another agent; give each its own state_dir")]
+    Busy {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The directory cannot be made or written.
+    #[error("state directory: `{path}` cannot be written; check owner, permissions and free space")]
+    Directory {
+        /// Directory or file.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// The file cannot be opened, for reasons that are not its contents.
+    #[error("store `{path}` cannot be opened; check owner, permissions and free space")]
+    Open {
+        /// The store.
+        path: PathBuf,
+        /// Cause.
+        source: Box<redb::Error>,
+    },
+    /// The disk failed while the store was in use.
+    #[error("store failed to {doing}; check the disk and its free space")]
+    Use {
+        /// What was being done.
+        doing: &'static str,
+        /// Cause.
+        source: Box<redb::Error>,
+    },
+    /// A value that cannot be encoded: a fault of the program.
+    #[error("store cannot take a value")]
+    Encoding(#[from] EncodingError),
+    /// Totals that cannot be encoded: a fault of the program.
+    #[error("store cannot take the totals")]
+    Totals(#[from] serde_json::Error),
+}
+
+/// For `map_err`: a failure in using the store.
+pub(super) fn doing(doing: &'static str) -> impl Fn(redb::Error) -> StateError {
+    move |source| StateError::Use { doing, source: Box::new(source) }
+}
+
+/// Why opening did not work.
+pub(super) enum Opening {
+    /// The contents are no store of ours, or not any more.
+    Unusable(String),
+    /// Anything else.
+    Failed(StateError),
+}
+
+impl Opening {
+    /// Tells a damaged file from a disk that does not let it be opened.
+    pub(super) fn classify(path: &Path, error: redb::Error) -> Self {
+        let path = path.to_owned();
+        match error {
+            redb::Error::DatabaseAlreadyOpen => Self::Failed(StateError::Busy { path }),
+            redb::Error::Io(ref cause) if !is_damage(cause) => {
+                Self::Failed(StateError::Open { path, source: Box::new(error) })
+            }
+            damaged => Self::Unusable(damaged.to_string()),
+        }
+    }
+
+    /// For errors while reading a store that could be opened.
+    pub(super) fn read(error: impl Into<redb::Error>) -> Self {
+        match error.into() {
+            redb::Error::Io(cause) if !is_damage(&cause) => {
+                Self::Failed(doing("read what it remembers")(redb::Error::Io(cause)))
+            }
+            damaged => Self::Unusable(damaged.to_string()),
+        }
+    }
+
+    /// For a second try, where nothing can be damaged any more.
+    pub(super) fn into_error(self) -> StateError {
+        match self {
+            Self::Failed(error) => error,
+            Self::Unusable(reason) => doing("begin anew")(redb::Error::Corrupted(reason)),
+        }
+    }
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+impl From<EncodingError> for Opening {
+    fn from(error: EncodingError) -> Self {
+        Self::Unusable(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Opening {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Unusable(format!("totals: {error}"))
+    }
+}

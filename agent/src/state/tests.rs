@@ -1,0 +1,260 @@
+//! Tests of the store: what is committed is there again, whatever happens to the process or the file.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::otlp::tests::report;
+
+fn session(id: u64) -> SessionState {
+    let state = json!({
+        "id": id, "block": -1, "pool": "BP-1", "active_ms": 5, "speaking": true, "flagged": false,
+        "unknown_warn": false, "templates": ["Receiving block <blk>"], "loggers": ["DataNode"], "events": [],
+        "dropped": [[0, 2]],
+    });
+    serde_json::from_value(state).unwrap()
+}
+
+fn change(key: u64) -> Change {
+    Change { key, state: Some(session(key)) }
+}
+
+fn saved(id: u32, offset: u64) -> Saved {
+    Saved {
+        id: FileId(id),
+        path: PathBuf::from(std::ffi::OsString::from_vec(b"/var/log/\xff.log".to_vec())),
+        identity: Identity { device: 1, inode: u64::from(id) },
+        fingerprint: Fingerprint::default(),
+        offset,
+        phase: Phase::Ended { since_ms: 7 },
+    }
+}
+
+fn commit(file: u32, offset: u64) -> Commit {
+    let ledger = Ledger { lines_read: offset, lines_without_key: offset, ..Ledger::default() };
+    Commit {
+        files: vec![(saved(file, offset), ledger)],
+        sessions: vec![change(u64::from(file))],
+        reports: vec![report()],
+        meta: Meta {
+            totals: Summary { ledger, ..Summary::default() },
+            ticked_ms: 3,
+            since_ms: 2,
+            next_file: file + 1,
+        },
+        ..Commit::default()
+    }
+}
+
+fn reopen(folder: &TempDir) -> (Store, Restored) {
+    Store::open(folder.path()).unwrap()
+}
+
+#[test]
+fn a_commit_is_there_again_in_all_its_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("made/on/the/way");
+    let (store, restored) = Store::open(&directory).unwrap();
+    assert!(restored.first_run && restored.files.is_empty());
+    let first = commit(4, 100);
+    store.commit(&first).unwrap();
+    drop(store);
+    let (store, restored) = Store::open(&directory).unwrap();
+    assert!(!restored.first_run && !restored.rebuilt);
+    assert_eq!(restored.files, first.files);
+    assert_eq!(restored.sessions, [session(4)]);
+    assert_eq!(restored.meta, first.meta);
+    assert_eq!(store.batch(10, u64::MAX).unwrap().reports, [report()]);
+    assert_eq!(store.spooled().reports, 1);
+}
+
+#[test]
+fn what_is_forgotten_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = reopen(&folder);
+    store.commit(&commit(1, 10)).unwrap();
+    let forget = Commit {
+        files_forgotten: vec![FileId(1)],
+        sessions: vec![Change { key: 1, state: None }],
+        ..Commit::default()
+    };
+    store.commit(&forget).unwrap();
+    drop(store);
+    let (_store, restored) = reopen(&folder);
+    assert!(restored.files.is_empty() && restored.sessions.is_empty());
+}
+
+#[test]
+fn the_spool_gives_the_oldest_first_within_its_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = reopen(&folder);
+    let numbered = |revision| Report { revision, ..report() };
+    store.commit(&Commit { reports: (0..5).map(numbered).collect(), ..Commit::default() }).unwrap();
+    let revisions = |batch: &Batch| batch.reports.iter().map(|report| report.revision).collect::<Vec<_>>();
+    let batch = store.batch(2, u64::MAX).unwrap();
+    assert_eq!(revisions(&batch), [0, 1]);
+    assert_eq!(revisions(&store.batch(5, 1).unwrap()), [0], "one report may exceed the limit");
+    store.remove(&batch).unwrap();
+    store.remove(&batch).unwrap();
+    assert_eq!(revisions(&store.batch(9, u64::MAX).unwrap()), [2, 3, 4]);
+    assert_eq!(store.spooled().reports, 3);
+    let bytes = store.spooled().bytes;
+    drop(store);
+    let (store, _) = reopen(&folder);
+    assert_eq!(store.spooled(), Spooled { reports: 3, bytes });
+    store.commit(&Commit { reports: vec![numbered(9)], ..Commit::default() }).unwrap();
+    assert_eq!(revisions(&store.batch(9, u64::MAX).unwrap()), [2, 3, 4, 9]);
+}
+
+#[test]
+fn a_second_agent_is_turned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_store, _) = reopen(&folder);
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("in use by another agent"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "and nothing is set aside");
+}
+
+#[test]
+fn a_process_killed_between_commits_leaves_the_last_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = reopen(&folder);
+    let crashed = tempfile::tempdir().unwrap();
+    for offset in 1..4 {
+        store.commit(&commit(1, offset)).unwrap();
+        // The file as a kill at this instant leaves it: the store is still open, nothing was closed.
+        fs::copy(folder.path().join(FILE_NAME), crashed.path().join(FILE_NAME)).unwrap();
+        let (_store, restored) = reopen(&crashed);
+        assert_eq!(restored.files[0].0.offset, offset);
+        assert_eq!(restored.meta.totals.ledger.lines_read, offset);
+    }
+}
+
+#[test]
+fn a_foreign_file_is_set_aside_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    for (turn, contents) in [&b"#!/bin/sh\n"[..], b"something else"].iter().enumerate() {
+        fs::write(folder.path().join(FILE_NAME), contents).unwrap();
+        let (store, restored) = reopen(&folder);
+        assert!(restored.rebuilt && !restored.first_run);
+        store.commit(&commit(1, 1)).unwrap();
+        drop(store);
+        let aside = folder.path().join(format!("state.redb.damaged-{}", turn + 1));
+        assert_eq!(fs::read(aside).unwrap(), *contents);
+    }
+}
+
+#[test]
+fn values_of_another_format_are_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = reopen(&folder);
+    let transaction = store.database.begin_write().unwrap();
+    transaction.open_table(SESSIONS).unwrap().insert(1, &[99, 1, 2][..]).unwrap();
+    transaction.commit().unwrap();
+    drop(store);
+    assert!(reopen(&folder).1.rebuilt);
+}
+
+#[test]
+fn a_torn_file_never_makes_it_panic() {
+    let whole = tempfile::tempdir().unwrap();
+    let (store, _) = reopen(&whole);
+    for offset in 0..20 {
+        store.commit(&commit(offset, 1)).unwrap();
+    }
+    drop(store);
+    let bytes = fs::read(whole.path().join(FILE_NAME)).unwrap();
+    for part in 0..16 {
+        let torn = tempfile::tempdir().unwrap();
+        fs::write(torn.path().join(FILE_NAME), &bytes[..bytes.len() * part / 16]).unwrap();
+        let (store, restored) = reopen(&torn);
+        assert!(restored.rebuilt || restored.first_run || !restored.files.is_empty(), "{part}/16");
+        store.commit(&commit(1, 1)).unwrap();
+    }
+    for part in 0..64 {
+        let mut bytes = bytes.clone();
+        let start = bytes.len() * part / 64;
+        bytes[start..start + 64].fill(0xa5);
+        let damaged = tempfile::tempdir().unwrap();
+        fs::write(damaged.path().join(FILE_NAME), &bytes).unwrap();
+        let (store, _) = reopen(&damaged);
+        store.commit(&commit(1, 1)).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Store::open(&file.join("state")).unwrap_err();
+    assert!(error.to_string().contains("file/state"), "{error}");
+}
+
+/// What may happen to a store.
+#[derive(Clone, Debug)]
+enum Step {
+    Session(u64),
+    Forget(u64),
+    Report(u64),
+    Ship(usize),
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..5_u64).prop_map(Step::Session),
+        (0..5_u64).prop_map(Step::Forget),
+        any::<u64>().prop_map(Step::Report),
+        (1..4_usize).prop_map(Step::Ship),
+        Just(Step::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn the_store_is_a_map_and_a_queue(steps in proptest::collection::vec(step(), 1..30)) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = reopen(&folder).0;
+        let mut sessions = BTreeMap::new();
+        let mut spool = Vec::new();
+        for step in steps {
+            match step {
+                Step::Session(key) => {
+                    sessions.insert(key, session(key));
+                    store.commit(&Commit { sessions: vec![change(key)], ..Commit::default() }).unwrap();
+                }
+                Step::Forget(key) => {
+                    sessions.remove(&key);
+                    let change = Change { key, state: None };
+                    store.commit(&Commit { sessions: vec![change], ..Commit::default() }).unwrap();
+                }
+                Step::Report(revision) => {
+                    spool.push(revision);
+                    let report = Report { revision, ..report() };
+                    store.commit(&Commit { reports: vec![report], ..Commit::default() }).unwrap();
+                }
+                Step::Ship(reports_max) => {
+                    let batch = store.batch(reports_max, u64::MAX).unwrap();
+                    spool.drain(..batch.reports.len());
+                    store.remove(&batch).unwrap();
+                }
+                Step::Reopen => {
+                    drop(store);
+                    let (opened, restored) = reopen(&folder);
+                    let kept: Vec<_> = sessions.values().cloned().collect();
+                    prop_assert_eq!(restored.sessions, kept);
+                    store = opened;
+                }
+            }
+            prop_assert_eq!(store.spooled().reports, spool.len() as u64);
+            let batch = store.batch(usize::MAX, u64::MAX).unwrap();
+            let revisions: Vec<u64> = batch.reports.iter().map(|report| report.revision).collect();
+            prop_assert_eq!(&revisions, &spool);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Follows log files through growth, renames and truncation, and hands out their bytes in order.
+//!
+//! [`Tail::poll`] looks at what there is; [`Tail::read`] then gives everything up to the sizes seen, oldest file
+//! first, so that what is left of a rotated file comes before its successor. No line is given twice or left out:
+//! a file is known by [`Identity`] and [`Fingerprint`], not by its name, and an open file is read to its end after
+//! a rename or delete. The one gap is a file that is truncated or deleted before it was read; it is logged.
+//!
+//! Time is an argument, in milliseconds. Nothing here sleeps.
+
+mod followed;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use blocksift_detector::FileId;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use crate::config::Logs;
+use crate::files::{Fingerprint, Found, Identity, scan};
+use followed::{Followed, Seen};
+
+/// Bytes given at a time.
+pub const CHUNK_BYTES: usize = 256 * 1_024;
+
+/// What a file is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Being read.
+    Followed,
+    /// Gone from the globs and read to its end. Kept for as long as sessions may refer to it.
+    Ended {
+        /// Since when.
+        since_ms: i64,
+    },
+    /// Its contents were replaced; what sessions refer to cannot be read any more.
+    Lost {
+        /// Since when.
+        since_ms: i64,
+    },
+}
+
+/// What is kept of a file over a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Number of the file, never used again.
+    pub id: FileId,
+    /// Path under which it was last seen.
+    pub path: PathBuf,
+    /// What it is.
+    pub identity: Identity,
+    /// What it begins with.
+    pub fingerprint: Fingerprint,
+    /// Where reading goes on.
+    pub offset: u64,
+    /// What it is at.
+    pub phase: Phase,
+}
+
+/// What [`Tail::read`] gives.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read<'a> {
+    /// The next bytes of a file.
+    Bytes {
+        /// Which file.
+        file: FileId,
+        /// Position of the first byte.
+        offset: u64,
+        /// At least one, at most [`CHUNK_BYTES`].
+        bytes: &'a [u8],
+    },
+    /// The file has not grown for a while: its last record is not waiting for more lines.
+    Quiet(FileId),
+    /// The file will not grow any more. If it does, by being moved back, its bytes follow after all.
+    End(FileId),
+}
+
+/// Counts for the summary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Files being followed.
+    pub files: u64,
+    /// Files that cannot be opened.
+    pub files_unreadable: u64,
+    /// Bytes that are in files but not read yet.
+    pub lag_bytes: u64,
+}
+
+/// The files being followed.
+#[derive(Debug)]
+pub struct Tail {
+    logs: Logs,
+    /// In order of discovery; new ones by time of their last change.
+    files: Vec<Followed>,
+    /// First file that may have more to give in this round.
+    cursor: usize,
+    next_id: u32,
+    /// Files that are found in the first poll begin at their end.
+    at_end: bool,
+    unreadable: BTreeSet<PathBuf>,
+    left_out: usize,
+    forget_after_ms: i64,
+    removed: Vec<FileId>,
+    buffer: Vec<u8>,
+}
+
+impl Tail {
+    /// Follows the files of `logs`, going on with `saved`. `next_id` is above every number used before.
+    /// `first_run`: there is no memory, so `from_start` decides where files begin.
+    /// A file that is gone is forgotten after `forget_after_ms`.
+    pub fn new(logs: Logs, saved: Vec<Saved>, next_id: u32, first_run: bool, forget_after_ms: i64) -> Self {
+        Self {
+            at_end: first_run && !logs.from_start,
+            logs,
+            files: saved.into_iter().map(Followed::restored).collect(),
+            cursor: 0,
+            next_id,
+            unreadable: BTreeSet::new(),
+            left_out: 0,
+            forget_after_ms,
+            removed: Vec::new(),
+            buffer: vec![0; CHUNK_BYTES],
+        }
+    }
+
+    /// Looks at what files there are and how long they have grown.
+    pub fn poll(&mut self, now_ms: i64) {
+        let scanned = scan(&self.logs);
+        let mut unreadable = BTreeSet::new();
+        for (path, error) in scanned.unreadable {
+            self.warn_unreadable(&mut unreadable, &path, &error);
+        }
+        if scanned.left_out > 0 && self.left_out == 0 {
+            warn!(
+                files = scanned.left_out,
+                files_max = self.logs.files_max,
+                "more files than files_max; the oldest wait"
+            );
+        }
+        self.left_out = scanned.left_out;
+
+        let known = self.by_identity();
+        let mut seen = vec![false; self.files.len()];
+        let mut new = Vec::new();
+        for found in scanned.files {
+            let index = known.get(&found.identity).copied();
+            let Some((index, file)) = index.and_then(|index| Some((index, self.files.get_mut(index)?)))
+            else {
+                new.push(found);
+                continue;
+            };
+            if let Some(seen) = seen.get_mut(index) {
+                *seen = true;
+            }
+            match file.seen(&found, now_ms) {
+                Ok(Seen::Same) => {}
+                Ok(Seen::Replaced) => new.push(found),
+                Err(error) => self.warn_unreadable(&mut unreadable, &found.path, &error),
+            }
+        }
+        for (file, seen) in self.files.iter_mut().zip(seen) {
+            if !seen {
+                file.unseen(now_ms);
+            }
+        }
+        for found in new {
+            if let Err(error) = self.follow(&found, now_ms) {
+                self.warn_unreadable(&mut unreadable, &found.path, &error);
+            }
+        }
+        self.at_end = false;
+        self.unreadable = unreadable;
+        self.forget(now_ms);
+        self.cursor = 0;
+    }
+
+    /// The next that the files seen by [`Self::poll`] have to give; `None` when all of it was given.
+    pub fn read(&mut self, now_ms: i64) -> Option<Read<'_>> {
+        while let Some(file) = self.files.get_mut(self.cursor) {
+            let id = file.id();
+            match file.read(&mut self.buffer, now_ms) {
+                followed::Step::Bytes { offset, length } => {
+                    let bytes = self.buffer.get(..length).unwrap_or_default();
+                    return Some(Read::Bytes { file: id, offset, bytes });
+                }
+                followed::Step::Quiet => return Some(Read::Quiet(id)),
+                followed::Step::End => return Some(Read::End(id)),
+                followed::Step::Nothing => self.cursor += 1,
+            }
+        }
+        None
+    }
+
+    /// The file that a report refers to, for reading its lines back, and the path that it has now. No file if it is
+    /// gone or holds other contents by now; nothing if it was forgotten.
+    pub fn open(&self, id: FileId) -> Option<(String, Option<File>)> {
+        let file = self.files.iter().find(|file| file.id() == id)?;
+        Some((file.path().to_string_lossy().into_owned(), file.open()))
+    }
+
+    /// Files that changed since the last call, as they are now, and those forgotten since.
+    pub fn take_changes(&mut self) -> (Vec<Saved>, Vec<FileId>) {
+        let changed = self.files.iter_mut().filter_map(Followed::take_change).collect();
+        (changed, std::mem::take(&mut self.removed))
+    }
+
+    /// Every file, changed or not.
+    pub fn saved(&self) -> Vec<Saved> {
+        self.files.iter().map(Followed::saved).collect()
+    }
+
+    /// Above every number used so far.
+    pub fn next_id(&self) -> u32 {
+        self.next_id
+    }
+
+    /// Every file that is being read.
+    pub fn followed(&self) -> impl Iterator<Item = FileId> + '_ {
+        self.files.iter().filter(|file| file.phase() == Phase::Followed).map(Followed::id)
+    }
+
+    /// How it goes.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            files: self.followed().count() as u64,
+            files_unreadable: self.unreadable.len() as u64,
+            lag_bytes: self.files.iter().map(Followed::lag_bytes).sum(),
+        }
+    }
+
+    /// Latest file of each identity whose contents are still its own.
+    fn by_identity(&self) -> HashMap<Identity, usize> {
+        let own =
+            self.files.iter().enumerate().filter(|(_, file)| !matches!(file.phase(), Phase::Lost { .. }));
+        own.map(|(index, file)| (file.identity(), index)).collect()
+    }
+
+    fn follow(&mut self, found: &Found, now_ms: i64) -> std::io::Result<()> {
+        let id = FileId(self.next_id);
+        if let Some(file) = Followed::new(id, found, self.at_end, now_ms)? {
+            info!(path = %found.path.display(), offset = file.offset(), "following file");
+            self.next_id += 1;
+            self.files.push(file);
+        }
+        Ok(())
+    }
+
+    /// Warns once for as long as the path stays unreadable; it is tried again with every poll.
+    fn warn_unreadable(&self, unreadable: &mut BTreeSet<PathBuf>, path: &Path, error: &std::io::Error) {
+        if !self.unreadable.contains(path) && !unreadable.contains(path) {
+            warn!(path = %path.display(), %error, "file cannot be read; it is tried again");
+        }
+        unreadable.insert(path.to_owned());
+    }
+
+    fn forget(&mut self, now_ms: i64) {
+        let removed = &mut self.removed;
+        let forget_after_ms = self.forget_after_ms;
+        self.files.retain(|file| {
+            let gone_ms = match file.phase() {
+                Phase::Followed => return true,
+                Phase::Ended { since_ms } | Phase::Lost { since_ms } => now_ms.saturating_sub(since_ms),
+            };
+            let keep = gone_ms < forget_after_ms || !file.end_told();
+            if !keep {
+                removed.push(file.id());
+            }
+            keep
+        });
+    }
+}

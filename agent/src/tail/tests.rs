@@ -1,0 +1,329 @@
+//! Tests of tail against real files. Time is made up; no test waits.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// A folder of logs and a tail on it.
+struct Scene {
+    folder: TempDir,
+    tail: Tail,
+    now_ms: i64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::with(true, "*.log*")
+    }
+
+    fn with(from_start: bool, glob: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tail = Tail::new(logs(&folder, from_start, glob), Vec::new(), 0, true, DAY_MS);
+        Self { folder, tail, now_ms: 1_000_000 }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn append(&self, name: &str, text: &str) {
+        let mut file = File::options().append(true).create(true).open(self.path(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    /// What came in one poll, as `<file>:<text>`, with ends as `<file> ends`.
+    fn poll(&mut self) -> Vec<String> {
+        self.now_ms += 1_000;
+        self.tail.poll(self.now_ms);
+        let mut came = Vec::new();
+        while let Some(read) = self.tail.read(self.now_ms) {
+            match read {
+                Read::Bytes { file, offset, bytes } => {
+                    let text = String::from_utf8_lossy(bytes).into_owned();
+                    came.push(format!("{}@{offset}:{text}", file.0));
+                }
+                Read::Quiet(_) => {}
+                Read::End(file) => came.push(format!("{} ends", file.0)),
+            }
+        }
+        came
+    }
+
+    /// A new process with the memory of this one.
+    fn restart(&mut self) {
+        let logs = self.tail.logs.clone();
+        self.tail = Tail::new(logs, self.tail.saved(), self.tail.next_id(), false, DAY_MS);
+    }
+}
+
+fn logs(folder: &TempDir, from_start: bool, glob: &str) -> Logs {
+    Logs {
+        paths: vec![folder.path().join(glob).to_str().unwrap().to_owned()],
+        exclude: vec![glob::Pattern::new("*.gz").unwrap()],
+        from_start,
+        poll_interval: Duration::from_secs(1),
+        files_max: 100,
+    }
+}
+
+#[test]
+fn growth_is_read_in_pieces_and_nothing_twice() {
+    let mut scene = Scene::new();
+    assert!(scene.poll().is_empty());
+    scene.append("a.log", "one\ntw");
+    assert_eq!(scene.poll(), ["0@0:one\ntw"]);
+    assert!(scene.poll().is_empty());
+    scene.append("a.log", "o\n");
+    assert_eq!(scene.poll(), ["0@6:o\n"]);
+    assert_eq!(scene.tail.counts(), Counts { files: 1, files_unreadable: 0, lag_bytes: 0 });
+}
+
+#[test]
+fn large_files_come_in_chunks() {
+    let mut scene = Scene::new();
+    let text = "x".repeat(CHUNK_BYTES * 2 + 5);
+    scene.append("a.log", &text);
+    let came = scene.poll();
+    assert_eq!(came.len(), 3);
+    assert_eq!(came[2], format!("0@{}:xxxxx", CHUNK_BYTES * 2));
+}
+
+#[test]
+fn a_chain_of_renames_loses_and_repeats_nothing() {
+    let mut scene = Scene::new();
+    let mut lines = Vec::new();
+    let mut came = String::new();
+    for turn in 0..6 {
+        scene.append("a.log", &format!("line {turn} before\n"));
+        if turn % 2 == 0 {
+            came.extend(scene.poll().iter().map(|read| read.split_once(':').unwrap().1.to_owned()));
+        }
+        scene.append("a.log", &format!("line {turn} unread at rotation\n"));
+        lines.push(format!("line {turn} before\nline {turn} unread at rotation\n"));
+        for number in (1..5).rev() {
+            if scene.path(&format!("a.log.{number}")).exists() {
+                scene.rename(&format!("a.log.{number}"), &format!("a.log.{}", number + 1));
+            }
+        }
+        scene.rename("a.log", "a.log.1");
+        if turn == 3 {
+            scene.restart();
+        }
+    }
+    came.extend(scene.poll().iter().map(|read| read.split_once(':').unwrap().1.to_owned()));
+    assert_eq!(came, lines.concat());
+}
+
+#[test]
+fn what_is_left_of_a_rotated_file_comes_before_its_successor() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "1\n");
+    scene.poll();
+    scene.append("a.log", "2\n");
+    scene.rename("a.log", "a.log.1");
+    scene.append("a.log", "3\n");
+    assert_eq!(scene.poll(), ["0@2:2\n", "1@0:3\n"]);
+}
+
+#[test]
+fn a_file_renamed_out_of_the_globs_is_read_to_its_end_and_ends() {
+    let mut scene = Scene::with(true, "*.log");
+    scene.append("a.log", "1\n");
+    scene.poll();
+    scene.append("a.log", "2\n");
+    scene.rename("a.log", "a.log.1");
+    scene.append("a.log", "3\n");
+    assert_eq!(scene.poll(), ["0@2:2\n", "1@0:3\n"]);
+    // Its writer has not opened the new file yet.
+    scene.append("a.log.1", "late\n");
+    assert_eq!(scene.poll(), ["0@4:late\n"]);
+    scene.now_ms += 60_000;
+    assert_eq!(scene.poll(), ["0 ends"]);
+    assert!(scene.poll().is_empty());
+    let (path, file) = scene.tail.open(FileId(0)).unwrap();
+    assert!(path.ends_with("a.log.1") && file.is_some());
+}
+
+#[test]
+fn a_rotation_while_the_agent_was_stopped_is_found_by_inode() {
+    let mut scene = Scene::with(true, "*.log");
+    scene.append("a.log", "1\n");
+    scene.poll();
+    scene.append("a.log", "2\n");
+    scene.rename("a.log", "a.log.1");
+    scene.append("a.log", "3\n");
+    scene.restart();
+    assert_eq!(scene.poll(), ["0@2:2\n", "1@0:3\n"]);
+}
+
+#[test]
+fn a_deleted_file_is_read_to_its_end() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "1\n");
+    scene.poll();
+    scene.append("a.log", "2\n");
+    fs::remove_file(scene.path("a.log")).unwrap();
+    assert_eq!(scene.poll(), ["0@2:2\n"]);
+    scene.append("a.log", "new\n");
+    assert_eq!(scene.poll(), ["1@0:new\n"]);
+    scene.now_ms += 60_000;
+    assert_eq!(scene.poll(), ["0 ends"]);
+    assert!(scene.tail.open(FileId(0)).unwrap().1.is_none());
+}
+
+#[test]
+fn a_reused_inode_is_a_new_file() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "old contents\n");
+    scene.poll();
+    scene.restart();
+    // Within the same inode, which is what reuse looks like: other bytes, and more of them.
+    fs::write(scene.path("a.log"), "new contents, longer\n").unwrap();
+    assert_eq!(scene.poll(), ["0 ends", "1@0:new contents, longer\n"]);
+}
+
+#[test]
+fn a_truncated_file_is_read_from_its_start() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "one\ntwo\n");
+    scene.poll();
+    fs::write(scene.path("a.log"), "1\n").unwrap();
+    assert_eq!(scene.poll(), ["0 ends", "1@0:1\n"]);
+    assert!(scene.tail.open(FileId(0)).unwrap().1.is_none(), "what it held cannot be read back");
+    scene.append("a.log", "2\n");
+    scene.restart();
+    assert_eq!(scene.poll(), ["1@2:2\n"]);
+}
+
+#[test]
+fn a_file_truncated_while_the_agent_was_stopped_is_read_from_its_start() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "one\ntwo\n");
+    scene.poll();
+    scene.restart();
+    fs::write(scene.path("a.log"), "one\n").unwrap();
+    assert_eq!(scene.poll(), ["0 ends", "1@0:one\n"]);
+}
+
+#[test]
+fn a_file_that_was_moved_away_and_back_goes_on() {
+    let mut scene = Scene::with(true, "*.log");
+    scene.append("a.log", "1\n");
+    scene.poll();
+    scene.rename("a.log", "hidden");
+    scene.poll();
+    scene.now_ms += 60_000;
+    assert_eq!(scene.poll(), ["0 ends"]);
+    scene.append("hidden", "2\n");
+    scene.rename("hidden", "b.log");
+    assert_eq!(scene.poll(), ["0@2:2\n"]);
+    // Once back it is not forgotten, whatever its age.
+    scene.now_ms += 2 * DAY_MS;
+    assert!(scene.poll().is_empty());
+    assert!(scene.poll().is_empty());
+}
+
+#[test]
+fn a_file_that_is_gone_is_forgotten_in_time() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "1\n");
+    scene.poll();
+    fs::remove_file(scene.path("a.log")).unwrap();
+    scene.poll();
+    scene.now_ms += 60_000;
+    assert_eq!(scene.poll(), ["0 ends"]);
+    scene.tail.take_changes();
+    scene.now_ms += DAY_MS;
+    scene.poll();
+    assert_eq!(scene.tail.take_changes().1, [FileId(0)]);
+    assert!(scene.tail.open(FileId(0)).is_none());
+}
+
+#[test]
+fn reading_can_begin_at_the_end_of_what_is_there() {
+    let mut scene = Scene::with(false, "*.log");
+    scene.append("a.log", "old\nhalf");
+    assert_eq!(scene.poll(), ["0@4:half"]);
+    scene.append("a.log", " a line\n");
+    scene.append("b.log", "new file\n");
+    assert_eq!(scene.poll(), ["0@8: a line\n", "1@0:new file\n"]);
+}
+
+#[test]
+fn a_restart_goes_on_where_reading_stopped() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "one\n");
+    scene.poll();
+    scene.restart();
+    assert!(scene.poll().is_empty());
+    scene.append("a.log", "two\n");
+    assert_eq!(scene.poll(), ["0@4:two\n"]);
+}
+
+#[test]
+fn excluded_files_directories_and_second_names_are_not_read() {
+    let mut scene = Scene::new();
+    scene.append("a.log.1.gz", "compressed");
+    fs::create_dir(scene.path("dir.log")).unwrap();
+    scene.append("a.log", "1\n");
+    std::os::unix::fs::symlink(scene.path("a.log"), scene.path("current.log")).unwrap();
+    fs::hard_link(scene.path("a.log"), scene.path("hard.log")).unwrap();
+    assert_eq!(scene.poll(), ["0@0:1\n"]);
+    assert_eq!(scene.tail.counts().files, 1);
+}
+
+#[test]
+fn beyond_files_max_the_newest_files_are_followed() {
+    let mut scene = Scene::new();
+    scene.tail.logs.files_max = 2;
+    for (age_s, name) in [(30, "c.log"), (20, "b.log"), (10, "a.log")] {
+        scene.append(name, name);
+        let modified = std::time::SystemTime::now() - Duration::from_secs(age_s);
+        File::options().append(true).open(scene.path(name)).unwrap().set_modified(modified).unwrap();
+    }
+    assert_eq!(scene.poll(), ["0@0:b.log", "1@0:a.log"]);
+}
+
+#[test]
+fn the_last_record_is_closed_once_when_a_file_falls_quiet() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "1\n");
+    scene.poll();
+    let mut quiet = 0;
+    for _ in 0..5 {
+        scene.now_ms += 1_000;
+        scene.tail.poll(scene.now_ms);
+        while let Some(read) = scene.tail.read(scene.now_ms) {
+            assert_eq!(read, Read::Quiet(FileId(0)));
+            quiet += 1;
+        }
+    }
+    assert_eq!(quiet, 1);
+}
+
+#[test]
+fn only_what_changed_is_handed_out_for_keeping() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "1\n");
+    scene.append("b.log", "1\n");
+    scene.poll();
+    assert_eq!(scene.tail.take_changes().0.len(), 2);
+    scene.append("b.log", "2\n");
+    scene.poll();
+    let (changed, _) = scene.tail.take_changes();
+    assert_eq!(changed.len(), 1);
+    assert_eq!((changed[0].id, changed[0].offset), (FileId(1), 4));
+    scene.poll();
+    assert!(scene.tail.take_changes().0.is_empty());
+}

@@ -1,0 +1,105 @@
+//! `blocksift-agent validate`: says everything that is wrong with a configuration before an agent runs on it,
+//! the machine's part included: does the model load, can the state directory be made, do the globs find files.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args as ClapArgs;
+
+use crate::config::{Checked, Config, ConfigError, Places, Problem, Problems};
+use crate::files::scan;
+
+/// Check a configuration file: exit code 0 if an agent can run on it, 2 if not.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/blocksift/agent.toml")]
+    config: PathBuf,
+}
+
+/// Checks the configuration and prints what it comes to.
+///
+/// # Errors
+/// With every problem there is.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (config, model) = check(&args.config)?;
+    report(&mut io::stdout().lock(), &args.config, &config, &model)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration at `path`, and the name of its model, if nothing is wrong.
+fn check(path: &Path) -> Result<(Config, String), ConfigError> {
+    let (checked, places, text) = Config::load_with_places(path)?;
+    let (config, model, problems) = check_machine(checked, &places);
+    match (config, problems.is_empty()) {
+        (Some(config), true) => Ok((config, model)),
+        _ => Err(Problems::new(path, &text, problems).into()),
+    }
+}
+
+fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, String, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut name = String::new();
+    let model_path = places.model.as_ref().map(|(path, _)| path.as_path());
+    let state_dir =
+        places.state_dir.as_ref().map_or(Path::new(crate::config::STATE_DIR), |(path, _)| path.as_path());
+    match crate::model::load(model_path) {
+        Ok(model) => name = model.id,
+        Err(error) => problems.push(Problem {
+            span: places.model.as_ref().map(|(_, span)| span.clone()),
+            what: format!("model cannot be used: {error:#}"),
+            fix: "use a file made by model-export, or leave `model` out to use the one in the agent"
+                .to_owned(),
+        }),
+    }
+    if let Err(error) = can_be_made(state_dir) {
+        problems.push(Problem {
+            span: places.state_dir.as_ref().map(|(_, span)| span.clone()),
+            what: format!("state directory `{}` cannot be used: {error}", state_dir.display()),
+            fix: "set state_dir to a directory that the agent's user may write to".to_owned(),
+        });
+    }
+    match checked {
+        Ok(config) => (Some(config), name, problems),
+        Err(mut wrong) => {
+            wrong.append(&mut problems);
+            (None, name, wrong)
+        }
+    }
+}
+
+/// Whether files can be made in `directory`, or in the nearest directory above it that exists. Leaves nothing behind.
+fn can_be_made(directory: &Path) -> io::Result<()> {
+    let mut existing = directory;
+    while fs::symlink_metadata(existing).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        existing = match existing.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+    }
+    tempfile::tempfile_in(existing).map(drop)
+}
+
+fn report(out: &mut impl Write, path: &Path, config: &Config, model: &str) -> io::Result<()> {
+    writeln!(out, "{}: ok", path.display())?;
+    writeln!(out, "  node       {}", config.detector.node)?;
+    writeln!(out, "  zone       {}", config.detector.zone.iana_name().unwrap_or("that of the host"))?;
+    writeln!(out, "  model      {model}")?;
+    writeln!(out, "  state_dir  {}", config.state_dir.display())?;
+    writeln!(out, "  endpoint   {}", config.ship.endpoint)?;
+    let scanned = scan(&config.logs);
+    writeln!(out, "  files      {} match now", scanned.files.len())?;
+    for found in &scanned.files {
+        let unreadable = fs::File::open(&found.path).err().map(|error| format!(" (cannot be read: {error})"));
+        writeln!(out, "    {} {} bytes{}", found.path.display(), found.size, unreadable.unwrap_or_default())?;
+    }
+    for (path, error) in &scanned.unreadable {
+        writeln!(out, "    {} (cannot be read: {error})", path.display())?;
+    }
+    if scanned.left_out > 0 {
+        writeln!(out, "    {} older ones are left out: files_max is reached", scanned.left_out)?;
+    }
+    Ok(())
+}
