@@ -1,0 +1,227 @@
+//! Inputs of a batch: log files, plain or compressed, and standard input. What a compressed file holds is told by its
+//! first bytes, not by its name. Each input can be read twice: once for the detector, once for the raw lines of
+//! flagged sessions; standard input is copied to an unnamed temporary file for that.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use flate2::read::MultiGzDecoder;
+use indicatif::ProgressBar;
+use tracing::{debug, warn};
+
+use crate::raw_lines::{Records, Stream};
+
+/// Bytes handed to the detector at a time.
+const CHUNK_BYTES: usize = 256 * 1_024;
+
+/// How a file's bytes are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+/// One input of a batch.
+#[derive(Debug)]
+pub(crate) struct Input {
+    path: PathBuf,
+    file: File,
+    compression: Compression,
+    /// Standard input, copied to `file` while it is read.
+    stdin: bool,
+    /// Whether the copy failed, so that raw lines cannot be read again.
+    copy_failed: Cell<bool>,
+}
+
+impl Input {
+    /// Opens a file, or standard input for `-`.
+    ///
+    /// # Errors
+    /// If there is no such file, it is a directory, or it must not be read.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        if path == Path::new("-") {
+            let file = tempfile::tempfile().context("no temporary file for standard input; set TMPDIR")?;
+            return Ok(Self {
+                path: path.to_owned(),
+                file,
+                compression: Compression::None,
+                stdin: true,
+                copy_failed: Cell::new(false),
+            });
+        }
+        let open = || -> io::Result<Self> {
+            let mut file = File::open(path)?;
+            if file.metadata()?.is_dir() {
+                return Err(io::Error::new(
+                    io::ErrorKind::IsADirectory,
+                    "is a directory; name the files in it",
+                ));
+            }
+            let compression = compression(&mut file)?;
+            Ok(Self { path: path.to_owned(), file, compression, stdin: false, copy_failed: Cell::new(false) })
+        };
+        open().with_context(|| format!("log `{}` cannot be read", path.display()))
+    }
+
+    /// As given; `-` for standard input.
+    pub(crate) fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Bytes on disk; `0` for standard input.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        if self.stdin { 0 } else { self.file.metadata().map_or(0, |metadata| metadata.len()) }
+    }
+
+    /// The first bytes of the text, at most `bytes_max`; none of standard input, which comes only once.
+    pub(crate) fn peek(&self, bytes_max: u64) -> Vec<u8> {
+        let mut head = Vec::new();
+        if !self.stdin
+            && let Ok(reader) = self.reader(&ProgressBar::hidden())
+            && let Err(error) = reader.take(bytes_max).read_to_end(&mut head)
+        {
+            // Reading the whole file meets the same error and tells the user.
+            debug!(path = %self.path.display(), %error, "first bytes are not readable");
+        }
+        head
+    }
+
+    /// Reads all of the text in chunks, each with its offset in the text.
+    ///
+    /// # Errors
+    /// If the file cannot be read to its end; what came before the error has been handed over.
+    pub(crate) fn read(
+        &self,
+        progress: &ProgressBar,
+        mut take: impl FnMut(u64, &[u8]),
+    ) -> anyhow::Result<()> {
+        let mut read = || -> io::Result<()> {
+            let mut reader: Box<dyn Read> =
+                if self.stdin { Box::new(io::stdin().lock()) } else { self.reader(progress)? };
+            let mut chunk = vec![0; CHUNK_BYTES];
+            let mut offset = 0;
+            loop {
+                let count = match reader.read(&mut chunk) {
+                    Ok(0) => return Ok(()),
+                    Ok(count) => count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error),
+                };
+                let bytes = chunk.get(..count).unwrap_or_default();
+                if self.stdin {
+                    self.copy(bytes);
+                }
+                take(offset, bytes);
+                offset += count as u64;
+            }
+        };
+        let hint = match self.compression {
+            Compression::None => "",
+            _ => " (is the compressed file complete?); what could be read was used",
+        };
+        read().with_context(|| format!("log `{}` cannot be read to its end{hint}", self.path.display()))
+    }
+
+    /// Reads single records again.
+    pub(crate) fn records(&self) -> Option<Box<dyn Records>> {
+        match self.compression {
+            _ if self.copy_failed.get() => None,
+            Compression::None => Some(Box::new(self.file.try_clone().ok()?)),
+            _ => Some(Box::new(Stream::new(self.reader(&ProgressBar::hidden()).ok()?))),
+        }
+    }
+
+    fn copy(&self, bytes: &[u8]) {
+        if !self.copy_failed.get()
+            && let Err(error) = (&self.file).write_all(bytes)
+        {
+            self.copy_failed.set(true);
+            warn!(%error, "standard input cannot be copied to TMPDIR; reports go without raw lines");
+        }
+    }
+
+    fn reader(&self, progress: &ProgressBar) -> io::Result<Box<dyn Read>> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(0))?;
+        let stored = progress.wrap_read(file);
+        Ok(match self.compression {
+            Compression::None => Box::new(stored),
+            Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, stored))),
+            Compression::Zstd => Box::new(zstd::Decoder::new(stored)?),
+        })
+    }
+}
+
+fn compression(file: &mut File) -> io::Result<Compression> {
+    let mut magic = Vec::with_capacity(4);
+    file.take(4).read_to_end(&mut magic)?;
+    Ok(match *magic {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd] => Compression::Zstd,
+        _ => Compression::None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(path: &Path) -> (Vec<u8>, anyhow::Result<()>) {
+        let input = Input::open(path).unwrap();
+        let mut text = Vec::new();
+        let outcome = input.read(&ProgressBar::hidden(), |offset, bytes| {
+            assert_eq!(offset, text.len() as u64);
+            text.extend_from_slice(bytes);
+        });
+        (text, outcome)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn compressed_files_are_known_by_their_first_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let members = [gzip(b"one\n"), gzip(b"two\n")].concat();
+        let frame = zstd::encode_all(&b"one\ntwo\n"[..], 0).unwrap();
+        for (name, bytes) in [("a.log", &b"one\ntwo\n"[..]), ("b.log", &members), ("c.log", &frame)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let (text, outcome) = text(&path);
+            outcome.unwrap();
+            assert_eq!(text, b"one\ntwo\n", "{name}");
+            assert_eq!(Input::open(&path).unwrap().peek(3), b"one");
+            let mut records = Input::open(&path).unwrap().records().unwrap();
+            assert_eq!(records.record(4, 4).unwrap(), b"two\n");
+        }
+    }
+
+    #[test]
+    fn a_truncated_file_gives_what_it_holds_and_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cut.gz");
+        let whole: String = (0..100_000).map(|line| format!("line {line}\n")).collect();
+        let bytes = gzip(whole.as_bytes());
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let (text, outcome) = text(&path);
+        assert!(!text.is_empty() && whole.as_bytes().starts_with(&text));
+        let error = format!("{:#}", outcome.unwrap_err());
+        assert!(error.contains("cut.gz") && error.contains("complete?"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().to_owned(), folder.path().join("absent.log")] {
+            let error = format!("{:#}", Input::open(&path).unwrap_err());
+            assert!(error.contains(&path.display().to_string()), "{error}");
+        }
+    }
+}

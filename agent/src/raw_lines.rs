@@ -1,0 +1,185 @@
+//! Fills in what only the reader of the files knows of a report: the path of each event's file, and the record as it
+//! was written, read again by its offset. Each record is read once and in the order of the file, however many
+//! sessions share it, so that a compressed file is gone through once.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+
+use blocksift_detector::{FileId, Report};
+
+use crate::files::read_up_to;
+
+/// Bytes of records in one report; the events beyond it have no line.
+const REPORT_BYTES_MAX: usize = 1_024 * 1_024;
+
+/// Where the records of one file come from.
+pub(crate) struct Source {
+    /// Path to put into reports.
+    pub(crate) path: String,
+    /// The file's contents; `None` if they cannot be read any more.
+    pub(crate) records: Option<Box<dyn Records>>,
+}
+
+/// Reads single records of a file.
+pub(crate) trait Records {
+    /// The `bytes` bytes at `offset` of the text; `None` if it does not have them. Offsets only rise.
+    fn record(&mut self, offset: u64, bytes: u32) -> Option<Vec<u8>>;
+}
+
+impl Records for File {
+    fn record(&mut self, offset: u64, bytes: u32) -> Option<Vec<u8>> {
+        let mut record = vec![0; usize::try_from(bytes).ok()?];
+        let filled = read_up_to(self, &mut record, offset).ok()?;
+        (filled == record.len()).then_some(record)
+    }
+}
+
+/// A text that can only be read forwards, such as that of a compressed file.
+pub(crate) struct Stream {
+    reader: Box<dyn Read>,
+    offset: u64,
+}
+
+impl Stream {
+    /// A text from its start.
+    pub(crate) fn new(reader: Box<dyn Read>) -> Self {
+        Self { reader, offset: 0 }
+    }
+}
+
+impl Records for Stream {
+    fn record(&mut self, offset: u64, bytes: u32) -> Option<Vec<u8>> {
+        let before = offset.checked_sub(self.offset)?;
+        self.offset += io::copy(&mut self.reader.by_ref().take(before), &mut io::sink()).ok()?;
+        let mut record = Vec::new();
+        self.offset += self.reader.by_ref().take(bytes.into()).read_to_end(&mut record).ok()? as u64;
+        (record.len() == usize::try_from(bytes).ok()?).then_some(record)
+    }
+}
+
+/// Fills in `file` and `line` of every event. `open` is asked once for each file; it gives nothing for a file that
+/// was forgotten.
+pub(crate) fn fill(reports: &mut [Report], mut open: impl FnMut(FileId) -> Option<Source>) {
+    // By file and offset: the events that refer to a record, as positions in `reports`.
+    let mut wanted: BTreeMap<FileId, BTreeMap<(u64, u32), Vec<(usize, usize)>>> = BTreeMap::new();
+    for (at_report, report) in reports.iter().enumerate() {
+        for (at_event, event) in report.events.iter().enumerate() {
+            let records = wanted.entry(event.file_id).or_default();
+            records.entry((event.offset, event.bytes)).or_default().push((at_report, at_event));
+        }
+    }
+    let mut bytes_left = vec![REPORT_BYTES_MAX; reports.len()];
+    for (file, records) in wanted {
+        let Some(mut source) = open(file) else { continue };
+        for ((offset, bytes), places) in records {
+            let record = source.records.as_mut().and_then(|records| records.record(offset, bytes));
+            let line = record.map(|record| without_line_end(&record));
+            for (at_report, at_event) in places {
+                let report = reports.get_mut(at_report);
+                let event = report.and_then(|report| report.events.get_mut(at_event));
+                let (Some(event), Some(bytes_left)) = (event, bytes_left.get_mut(at_report)) else {
+                    continue;
+                };
+                event.file.clone_from(&source.path);
+                event.line = line.clone().filter(|line| line.len() <= *bytes_left);
+                *bytes_left -= event.line.as_ref().map_or(0, String::len);
+            }
+        }
+    }
+}
+
+/// A record as text, without its last line end.
+fn without_line_end(record: &[u8]) -> String {
+    let record = record.strip_suffix(b"\n").unwrap_or(record);
+    let record = record.strip_suffix(b"\r").unwrap_or(record);
+    String::from_utf8_lossy(record).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use blocksift_detector::Event;
+
+    use super::*;
+
+    fn event(file: u32, offset: u64, bytes: u32) -> Event {
+        Event {
+            time: String::new(),
+            template: String::new(),
+            text: String::new(),
+            level: String::new(),
+            logger: String::new(),
+            contribution: 0.0,
+            file: String::new(),
+            offset,
+            line: None,
+            file_id: FileId(file),
+            bytes,
+        }
+    }
+
+    #[test]
+    fn records_are_read_back_and_what_is_gone_stays_empty() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"first\r\nsecond \xff\n more\nlast").unwrap();
+        let events = vec![event(1, 0, 7), event(1, 7, 15), event(1, 22, 4), event(1, 22, 9), event(2, 0, 1)];
+        let mut reports = [Report { events, ..report() }];
+        let mut asked = 0;
+        fill(&mut reports, |id| {
+            asked += 1;
+            let records: Box<dyn Records> = Box::new(file.try_clone().unwrap());
+            (id == FileId(1)).then(|| Source { path: "a.log".to_owned(), records: Some(records) })
+        });
+        let lines: Vec<_> = reports[0].events.iter().map(|event| event.line.as_deref()).collect();
+        assert_eq!(lines, [Some("first"), Some("second \u{fffd}\n more"), Some("last"), None, None]);
+        assert_eq!(reports[0].events[3].file, "a.log");
+        assert_eq!(reports[0].events[4].file, "");
+        assert_eq!(asked, 2);
+    }
+
+    #[test]
+    fn a_stream_is_gone_through_once() {
+        let mut stream = Stream::new(Box::new(&b"onetwothree"[..]));
+        assert_eq!(stream.record(0, 3).unwrap(), b"one");
+        assert_eq!(stream.record(6, 5).unwrap(), b"three");
+        assert_eq!(stream.record(0, 3), None);
+        assert_eq!(stream.record(11, 1), None);
+    }
+
+    #[test]
+    fn a_report_has_room_for_so_many_bytes() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![b'x'; REPORT_BYTES_MAX + 10]).unwrap();
+        let half = u32::try_from(REPORT_BYTES_MAX / 2).unwrap();
+        let events = vec![event(1, 0, half), event(1, 1, half), event(1, 2, 5)];
+        let mut reports = [Report { events: events.clone(), ..report() }, Report { events, ..report() }];
+        fill(&mut reports, |_| {
+            Some(Source { path: String::new(), records: Some(Box::new(file.try_clone().unwrap())) })
+        });
+        for report in &reports {
+            let filled: Vec<_> = report.events.iter().map(|event| event.line.is_some()).collect();
+            assert_eq!(filled, [true, true, false]);
+        }
+    }
+
+    fn report() -> Report {
+        Report {
+            id: String::new(),
+            revision: 1,
+            node: String::new(),
+            block: String::new(),
+            pool: String::new(),
+            flagged: true,
+            score: 1.0,
+            threshold: 0.5,
+            model: String::new(),
+            reasons: Vec::new(),
+            start: String::new(),
+            end: String::new(),
+            events: Vec::new(),
+            events_dropped: 0,
+        }
+    }
+}
