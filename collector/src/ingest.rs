@@ -1,0 +1,166 @@
+//! `POST /v1/logs` and `POST /v1/metrics`: a request in, stored durably, acknowledged.
+//!
+//! Overload is refused, not queued: a limited number of requests is in work, each arrives within a time limit, fewer are
+//! decoded at once, and whoever finds no place is told to come back. Senders keep what was not acknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::response::Response;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::{debug, error, warn};
+
+use crate::otlp::body::{BODY_BYTES_MAX, Coding, Format};
+use crate::otlp::reply::{Refusal, stored};
+use crate::otlp::{Read, read_logs, read_metrics};
+use crate::serve::App;
+use crate::store::{Stored, WriteError};
+
+/// Requests in work; a further one is refused with 429 after [`PLACE_TIMEOUT`].
+const REQUESTS_MAX: usize = 64;
+/// Requests unpacked and decoded at once; the others wait with their packed bodies.
+const DECODERS_MAX: usize = 4;
+/// How long a request waits for a place.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Limits and counts of ingest.
+pub(crate) struct Ingest {
+    requests: Semaphore,
+    decoders: Semaphore,
+    body_timeout: Duration,
+    counts: Counts,
+}
+
+/// What happened since the start.
+#[derive(Debug, Default, Serialize)]
+struct Counts {
+    requests_total: AtomicU64,
+    requests_refused_total: AtomicU64,
+    reports_stored_total: AtomicU64,
+    reports_duplicate_total: AtomicU64,
+    records_rejected_total: AtomicU64,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            requests: Semaphore::new(REQUESTS_MAX),
+            decoders: Semaphore::new(DECODERS_MAX),
+            body_timeout: BODY_TIMEOUT,
+            counts: Counts::default(),
+        }
+    }
+}
+
+impl Ingest {
+    /// Counts since the start, for `/healthz`.
+    pub(crate) fn counts(&self) -> impl Serialize + '_ {
+        &self.counts
+    }
+
+    fn count_stored(&self, stored: Stored, rejected: u64) {
+        let add = |counter: &AtomicU64, count| counter.fetch_add(count, Ordering::Relaxed);
+        add(&self.counts.reports_stored_total, stored.current + stored.older);
+        add(&self.counts.reports_duplicate_total, stored.duplicates);
+        add(&self.counts.records_rejected_total, rejected);
+    }
+}
+
+/// Which of the two end points.
+#[derive(Clone, Copy)]
+struct Signal {
+    read: fn(Format, &[u8]) -> Result<Read, Refusal>,
+    rejected_name: &'static str,
+}
+
+/// `POST /v1/logs`
+pub(crate) async fn logs(State(app): State<App>, request: Request) -> Response {
+    answer(&app, request, Signal { read: read_logs, rejected_name: "rejectedLogRecords" }).await
+}
+
+/// `POST /v1/metrics`
+pub(crate) async fn metrics(State(app): State<App>, request: Request) -> Response {
+    answer(&app, request, Signal { read: read_metrics, rejected_name: "rejectedDataPoints" }).await
+}
+
+async fn answer(app: &App, request: Request, signal: Signal) -> Response {
+    let counts = &app.ingest.counts;
+    counts.requests_total.fetch_add(1, Ordering::Relaxed);
+    let format = Format::of(request.headers());
+    let reply_format = format.as_ref().ok().copied();
+    let result = match format {
+        Ok(format) => take(app, request, format, signal).await,
+        Err(refusal) => Err(refusal),
+    };
+    result.unwrap_or_else(|refusal| {
+        counts.requests_refused_total.fetch_add(1, Ordering::Relaxed);
+        debug!(%refusal, "request refused");
+        refusal.reply(reply_format)
+    })
+}
+
+async fn take(app: &App, request: Request, format: Format, signal: Signal) -> Result<Response, Refusal> {
+    let coding = Coding::of(request.headers())?;
+    if announced_bytes(&request).is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+        return Err(Refusal::TooLarge);
+    }
+    let place = timeout(PLACE_TIMEOUT, app.ingest.requests.acquire()).await;
+    let _place = place.ok().and_then(Result::ok).ok_or(Refusal::Busy)?;
+    let packed = receive(request, app.ingest.body_timeout).await?;
+    let Read { batch, rejected } = decode(app, format, coding, packed, signal).await?;
+    let rows = batch.rows.len();
+    let stored_counts = app.store.write(batch).await.map_err(|error| match error {
+        WriteError::Busy => Refusal::Busy,
+        WriteError::Failed | WriteError::Closed => Refusal::Store,
+    })?;
+    app.ingest.count_stored(stored_counts, rejected.total());
+    debug!(rows, current = stored_counts.current, duplicates = stored_counts.duplicates, "stored");
+    if rejected.total() > 0 {
+        warn!(rejected = rejected.total(), rows, "records rejected; the reply says why");
+    }
+    Ok(stored(format, &rejected, signal.rejected_name))
+}
+
+fn announced_bytes(request: &Request) -> Option<usize> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The body, packed. The router bounds it to [`BODY_BYTES_MAX`].
+async fn receive(request: Request, body_timeout: Duration) -> Result<Bytes, Refusal> {
+    match timeout(body_timeout, Bytes::from_request(request, &())).await {
+        Ok(Ok(packed)) => Ok(packed),
+        Ok(Err(rejection)) if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(Refusal::TooLarge)
+        }
+        Ok(Err(_)) | Err(_) => Err(Refusal::Incomplete(body_timeout)),
+    }
+}
+
+/// Unpacks and reads on a thread that may take its time.
+async fn decode(
+    app: &App,
+    format: Format,
+    coding: Coding,
+    packed: Bytes,
+    signal: Signal,
+) -> Result<Read, Refusal> {
+    let app = Arc::clone(&app.ingest);
+    // The permit goes with the work, which a sender who hangs up does not end.
+    let task = async move {
+        let _permit = app.decoders.acquire().await.map_err(|_| Refusal::Busy)?;
+        let work = move || (signal.read)(format, &coding.unpack(&packed)?);
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+            error!(%error, "a decoder ended early");
+            Err(Refusal::Malformed)
+        })
+    };
+    tokio::spawn(task).await.unwrap_or(Err(Refusal::Malformed))
+}

@@ -1,0 +1,233 @@
+//! One OTLP log record as one [`Report`], checked and bounded, ready to be stored.
+//!
+//! The mapping is the agent's, backwards: attribute `blocksift.<field>` is a field of the report, the body holds its
+//! events. A field that is missing, of another type or out of bounds rejects the whole report with a reason; reasons
+//! never quote the record.
+
+use blocksift_detector::Report;
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::body::Format;
+use super::envelope::{ATTRIBUTES_MAX, decode};
+use super::value;
+use crate::store::Row;
+
+/// Bytes of one encoded report; a larger one is rejected. 1,024 events with a line of 4 KiB each fit.
+const REPORT_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Events of one report; more are rejected. Four times what the detector keeps.
+const EVENTS_MAX: usize = 4_096;
+/// Reasons of one report; more are rejected.
+const REASONS_MAX: usize = 16;
+/// Bytes of a name: node, pool, model, reason.
+const NAME_BYTES_MAX: usize = 255;
+/// `event_name` of a report's log record.
+const EVENT_NAME: &str = "blocksift.session";
+/// What the attribute of a report's field begins with.
+const PREFIX: &str = "blocksift.";
+
+/// Why a log record is not a report that can be stored.
+#[derive(Debug, Error)]
+pub(super) enum Reject {
+    #[error("larger than {REPORT_BYTES_MAX} bytes, the limit of one report")]
+    TooLarge,
+    #[error("not a decodable log record")]
+    Undecodable,
+    #[error("not a blocksift report (no event_name `{EVENT_NAME}` and no attribute `{PREFIX}id`)")]
+    Foreign,
+    #[error("more than {ATTRIBUTES_MAX} attributes")]
+    Attributes,
+    #[error("{0}")]
+    Shape(String),
+    #[error("`{0}` {1}")]
+    Field(&'static str, &'static str),
+}
+
+/// Reads one log record.
+///
+/// # Errors
+/// [`Reject`], which counts it under a reason.
+pub(super) fn read(format: Format, item: &[u8]) -> Result<Row, Reject> {
+    if item.len() > REPORT_BYTES_MAX {
+        return Err(Reject::TooLarge);
+    }
+    let record: LogRecord = decode(format, item).map_err(|_| Reject::Undecodable)?;
+    let report = report(record)?;
+    check(&report)
+}
+
+fn report(record: LogRecord) -> Result<Report, Reject> {
+    if record.attributes.len() > ATTRIBUTES_MAX {
+        return Err(Reject::Attributes);
+    }
+    let mut fields = Map::new();
+    for attribute in record.attributes {
+        if let Some(field) = attribute.key.strip_prefix(PREFIX) {
+            fields.insert(field.to_owned(), value::json(attribute.value));
+        }
+    }
+    if record.event_name != EVENT_NAME && !fields.contains_key("id") {
+        return Err(Reject::Foreign);
+    }
+    fields.insert("events".to_owned(), value::json(record.body));
+    serde_json::from_value(Value::Object(fields)).map_err(|error| shape(&error))
+}
+
+/// Only the message about a missing field is passed on: the others quote values.
+fn shape(error: &serde_json::Error) -> Reject {
+    let message = error.to_string();
+    if message.starts_with("missing field") {
+        Reject::Shape(format!("not a whole report: {message}"))
+    } else {
+        Reject::Shape("a field of the report has the wrong type".to_owned())
+    }
+}
+
+fn check(report: &Report) -> Result<Row, Reject> {
+    let name = |field, text: &str, bytes_min| {
+        if is_name(text, bytes_min) {
+            Ok(())
+        } else {
+            Err(Reject::Field(field, "is not a name of at most 255 bytes"))
+        }
+    };
+    if report.id.len() != 16 || !report.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Reject::Field("id", "is not 16 hexadecimal digits"));
+    }
+    name("node", &report.node, 1)?;
+    name("pool", &report.pool, 0)?;
+    name("model", &report.model, 0)?;
+    for reason in &report.reasons {
+        name("reasons", reason, 1)?;
+    }
+    if report.reasons.len() > REASONS_MAX {
+        return Err(Reject::Field("reasons", "has more than 16 entries"));
+    }
+    if !report.block.is_empty() && !is_block(&report.block) {
+        return Err(Reject::Field("block", "is neither empty nor `blk_<id>`"));
+    }
+    if report.events.len() > EVENTS_MAX {
+        return Err(Reject::Field("events", "has more than 4096 entries"));
+    }
+    let share = |field, number: f32| {
+        if !(0.0..=1.0).contains(&number) {
+            return Err(Reject::Field(field, "is not in 0..=1"));
+        }
+        // By way of its shortest text, so that 0.9 is stored as 0.9 and found by `min_score=0.9`.
+        Ok(number.to_string().parse().unwrap_or_else(|_| f64::from(number)))
+    };
+    Ok(Row {
+        id: report.id.to_ascii_lowercase(),
+        revision: i64::try_from(report.revision).map_err(|_| Reject::Field("revision", "is too large"))?,
+        node: report.node.clone(),
+        block: report.block.clone(),
+        pool: report.pool.clone(),
+        flagged: report.flagged,
+        score: share("score", report.score)?,
+        threshold: share("threshold", report.threshold)?,
+        model: report.model.clone(),
+        reasons: encode(&report.reasons)?,
+        start_ms: time_ms("start", &report.start)?,
+        end_ms: time_ms("end", &report.end)?,
+        events: i64::try_from(report.events.len())
+            .unwrap_or(i64::MAX)
+            .saturating_add_unsigned(report.events_dropped),
+        body: encode(report)?,
+    })
+}
+
+fn encode(value: &impl serde::Serialize) -> Result<String, Reject> {
+    serde_json::to_string(value).map_err(|_| Reject::Shape("cannot be written as JSON".to_owned()))
+}
+
+fn time_ms(field: &'static str, text: &str) -> Result<i64, Reject> {
+    let time: Timestamp = text.parse().map_err(|_| Reject::Field(field, "is not a time as in RFC 3339"))?;
+    Ok(time.as_millisecond())
+}
+
+/// Whether a text can stand for a node, model or the like: `bytes_min..=255` bytes, no control characters.
+pub(super) fn is_name(text: &str, bytes_min: usize) -> bool {
+    (bytes_min..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn is_block(text: &str) -> bool {
+    let id = text.strip_prefix("blk_").and_then(|id| id.parse::<i64>().ok());
+    id.is_some_and(|id| text == format!("blk_{id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{report as sample, to_record};
+    use super::*;
+
+    fn row(change: impl FnOnce(&mut Report)) -> Result<Row, Reject> {
+        let mut report = sample();
+        change(&mut report);
+        check(&report)
+    }
+
+    #[test]
+    fn a_record_gives_its_report_back() {
+        let sent = sample();
+        let received = report(to_record(&sent)).unwrap();
+        assert_eq!(received, sent);
+        let row = check(&received).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&row.body).unwrap(), sent);
+        assert_eq!((row.events, row.flagged, row.end_ms), (2, true, 1_226_262_918_000));
+    }
+
+    #[test]
+    fn other_attributes_are_ignored_and_other_records_rejected() {
+        let mut record = to_record(&sample());
+        for name in ["http.route", "blocksift.future_field"] {
+            let mut other = record.attributes[0].clone();
+            other.key = name.to_owned();
+            record.attributes.push(other);
+        }
+        assert_eq!(report(record).unwrap(), sample());
+        let foreign = LogRecord { event_name: "exception".to_owned(), ..LogRecord::default() };
+        assert!(matches!(report(foreign), Err(Reject::Foreign)));
+    }
+
+    #[test]
+    fn reasons_name_the_field_and_never_the_content() {
+        let mut record = to_record(&sample());
+        record.attributes.retain(|attribute| attribute.key != "blocksift.node");
+        assert_eq!(report(record).unwrap_err().to_string(), "not a whole report: missing field `node`");
+        let mut record = to_record(&sample());
+        for attribute in &mut record.attributes {
+            if attribute.key == "blocksift.revision" {
+                attribute.value = record_text("secret content");
+            }
+        }
+        let reason = report(record).unwrap_err().to_string();
+        assert_eq!(reason, "a field of the report has the wrong type");
+    }
+
+    fn record_text(text: &str) -> Option<opentelemetry_proto::tonic::common::v1::AnyValue> {
+        use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
+        Some(AnyValue { value: Some(Value::StringValue(text.to_owned())) })
+    }
+
+    #[test]
+    fn fields_out_of_bounds_are_rejected() {
+        assert!(row(|_| {}).is_ok());
+        assert!(row(|report| report.block = "blk_-1".to_owned()).is_ok());
+        assert!(row(|report| report.block = String::new()).is_ok());
+        for block in ["../../etc/passwd", "blk_", "blk_+1", "blk_01", "blk_99999999999999999999"] {
+            assert!(row(|report| report.block = block.to_owned()).is_err(), "{block}");
+        }
+        assert!(row(|report| report.id = "short".to_owned()).is_err());
+        assert!(row(|report| report.id = "0123456789abcdeg".to_owned()).is_err());
+        assert!(row(|report| report.node = "a\nb".to_owned()).is_err());
+        assert!(row(|report| report.node = "n".repeat(256)).is_err());
+        assert!(row(|report| report.score = f32::NAN).is_err());
+        assert!(row(|report| report.score = 1.5).is_err());
+        assert!(row(|report| report.end = "yesterday".to_owned()).is_err());
+        assert!(row(|report| report.reasons = vec!["score".to_owned(); 17]).is_err());
+        assert!(row(|report| report.events = vec![report.events[0].clone(); EVENTS_MAX + 1]).is_err());
+        assert!(row(|report| report.revision = u64::MAX).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! The web page: files of `page/`, embedded. It has no build step, loads nothing from elsewhere, and writes everything
+//! that came from a log as text.
+
+use axum::Router;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use crate::serve::App;
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// Path, content type, content.
+const FILES: &[(&str, &str, &str)] = &[
+    ("/", HTML, include_str!("../page/index.html")),
+    ("/style.css", CSS, include_str!("../page/style.css")),
+    ("/icon.svg", SVG, include_str!("../page/icon.svg")),
+    ("/app.js", JS, include_str!("../page/app.js")),
+    ("/sessions.js", JS, include_str!("../page/sessions.js")),
+    ("/session.js", JS, include_str!("../page/session.js")),
+    ("/nodes.js", JS, include_str!("../page/nodes.js")),
+    ("/text.js", JS, include_str!("../page/text.js")),
+];
+
+/// One route per file.
+pub(crate) fn routes() -> Router<App> {
+    let mut router = Router::new();
+    for &(path, content_type, content) in FILES {
+        // A new version of the collector shows at the next load.
+        let file = move || async move {
+            ([(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-cache")], content).into_response()
+        };
+        router = router.route(path, get(file));
+    }
+    router
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_loaded_from_elsewhere_or_inline() {
+        for (path, _, content) in FILES {
+            let allowed =
+                content.replace("http://www.w3.org/2000/svg", "").replace("http://127.0.0.1:4318", "");
+            assert!(!allowed.contains("http:") && !allowed.contains("https:"), "{path} names another origin");
+            assert!(!content.contains("url("), "{path} loads a resource");
+        }
+        let html = FILES[0].2;
+        for inline in ["<style", " style=", " onclick", " onload", "javascript:", "<script>"] {
+            assert!(!html.contains(inline), "index.html has {inline}");
+        }
+    }
+
+    #[test]
+    fn the_scripts_write_text_and_never_markup() {
+        for (path, content_type, content) in FILES {
+            if *content_type != JS {
+                continue;
+            }
+            for sink in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "new Function",
+                "createContextualFragment",
+                "DOMParser",
+                "srcdoc",
+                "setAttribute(\"on",
+                ".href =",
+            ] {
+                assert!(!content.contains(sink), "{path} uses {sink}");
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The SQLite file: sessions, their current reports, their revisions, and the nodes.
+//!
+//! One thread writes ([`writer`]), in groups: everything that waits is one transaction, so one fsync acknowledges many
+//! requests. A few connections read beside it ([`reader`]); in WAL mode nobody waits for anybody.
+//! `synchronous=FULL`: with NORMAL, a power failure could take back commits that agents were told of and have
+//! dropped from their spools. Group commit pays for it.
+//!
+//! - A report is stored once per (id, revision); what comes again is counted as a duplicate and changes nothing.
+//! - The highest revision of an id is the session's current state, whatever the order of arrival.
+//! - The whole report is kept of the current revision alone, since a later one repeats the events of the earlier ones;
+//!   of the others the verdict is kept.
+
+mod reader;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, InterruptHandle, OpenFlags};
+use thiserror::Error;
+use tokio::sync::{Semaphore, oneshot};
+use tracing::error;
+
+pub(crate) use reader::{Filter, Node, Session, SessionHead};
+
+/// Connections that read at once; further queries wait.
+const READERS_MAX: usize = 4;
+/// Requests that wait for the writer; a further one is refused with [`WriteError::Busy`].
+const QUEUE_MAX: usize = 64;
+/// How long a query may take before it is broken off.
+const QUERY_TIMEOUT_MS: u64 = 5_000;
+
+/// A checked report, as its columns.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) revision: i64,
+    pub(crate) node: String,
+    pub(crate) block: String,
+    pub(crate) pool: String,
+    pub(crate) flagged: bool,
+    pub(crate) score: f64,
+    pub(crate) threshold: f64,
+    pub(crate) model: String,
+    /// JSON list.
+    pub(crate) reasons: String,
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) events: i64,
+    /// The report as JSON.
+    pub(crate) body: String,
+}
+
+/// Somebody sent something.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Sighting {
+    pub(crate) node: String,
+    /// Empty: not said, keep what is known.
+    pub(crate) agent_version: String,
+    /// Empty: not said, keep what is known.
+    pub(crate) model: String,
+    pub(crate) metrics: Option<Metrics>,
+}
+
+/// Latest summary of a node.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Metrics {
+    /// The agent's clock; an older summary does not replace a newer one.
+    pub(crate) time_ms: i64,
+    /// JSON object.
+    pub(crate) values: String,
+}
+
+/// What one request stores, all or nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) nodes: Vec<Sighting>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Reports that are now their session's current state.
+    pub(crate) current: u64,
+    /// Reports of a revision older than the current one; their verdict was kept.
+    pub(crate) older: u64,
+    /// Reports that were there already.
+    pub(crate) duplicates: u64,
+}
+
+/// The database cannot be opened.
+#[derive(Debug, Error)]
+pub(crate) enum OpenError {
+    #[error(
+        "database `{path}` cannot be opened; check that the directory exists, is writable and has free space"
+    )]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error(
+        "`{path}` is not a database of blocksift; choose another file with --database, or move this one away"
+    )]
+    Foreign { path: PathBuf },
+    #[error(
+        "database `{path}` has schema version {found}, this collector knows {known}; it was written by a newer \
+         collector: run that one, or choose another file with --database"
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("the writer of database `{path}` cannot be started")]
+    Thread { path: PathBuf, source: std::io::Error },
+}
+
+/// A batch was not stored.
+#[derive(Debug, Error)]
+pub(crate) enum WriteError {
+    #[error("more than {QUEUE_MAX} requests wait for the database")]
+    Busy,
+    #[error("the transaction failed")]
+    Failed,
+    #[error("the database is closed")]
+    Closed,
+}
+
+/// A query gave no answer.
+#[derive(Debug, Error)]
+pub(crate) enum ReadError {
+    #[error("the query took longer than {} s", QUERY_TIMEOUT_MS / 1000)]
+    Timeout,
+    #[error("the database cannot be read")]
+    Failed(#[from] rusqlite::Error),
+    #[error("the query was broken off")]
+    Aborted,
+}
+
+/// The open database.
+pub(crate) struct Store {
+    path: PathBuf,
+    /// `None` once closed.
+    queue: Mutex<Option<mpsc::SyncSender<writer::Job>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Mutex<Vec<Connection>>,
+    reader_permits: Semaphore,
+}
+
+impl Store {
+    /// Opens or creates the file and starts its writer.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let connection = schema::open(path)?;
+        let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
+        let writer = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer::run(connection, &jobs))
+            .map_err(|source| OpenError::Thread { path: path.to_owned(), source })?;
+        Ok(Self {
+            path: path.to_owned(),
+            queue: Mutex::new(Some(queue)),
+            writer: Mutex::new(Some(writer)),
+            readers: Mutex::default(),
+            reader_permits: Semaphore::new(READERS_MAX),
+        })
+    }
+
+    /// Stores a batch. When this returns `Ok`, it survives a power failure.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing of the batch is stored then.
+    pub(crate) async fn write(&self, batch: Batch) -> Result<Stored, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let queue = lock(&self.queue);
+            let queue = queue.as_ref().ok_or(WriteError::Closed)?;
+            queue.try_send(writer::Job { batch, reply }).map_err(|error| match error {
+                mpsc::TrySendError::Full(_) => WriteError::Busy,
+                mpsc::TrySendError::Disconnected(_) => WriteError::Closed,
+            })?;
+        }
+        answer.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Runs a query on a thread that may block.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let _permit = self.reader_permits.acquire().await.map_err(|_| ReadError::Aborted)?;
+        let idle = lock(&self.readers).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => open_reader(&self.path)?,
+        };
+        let interrupt = InterruptOnDrop(connection.get_interrupt_handle());
+        let mut task = tokio::task::spawn_blocking(move || {
+            let result = query(&connection);
+            (connection, result)
+        });
+        let timeout = std::time::Duration::from_millis(QUERY_TIMEOUT_MS);
+        let in_time = tokio::time::timeout(timeout, &mut task).await;
+        // Also reached by dropping this future: a query that nobody waits for any more does not go on.
+        drop(interrupt);
+        let (timed_out, joined) = match in_time {
+            Ok(joined) => (false, joined),
+            Err(_) => (true, task.await),
+        };
+        let (connection, result) = joined.map_err(|_| ReadError::Aborted)?;
+        lock(&self.readers).push(connection);
+        result.map_err(|error| if timed_out { ReadError::Timeout } else { ReadError::Failed(error) })
+    }
+
+    /// Stores what waits, folds the WAL into the file and ends the writer.
+    pub(crate) fn close(&self) {
+        drop(lock(&self.queue).take());
+        lock(&self.readers).clear();
+        if let Some(writer) = lock(&self.writer).take()
+            && writer.join().is_err()
+        {
+            error!("the writer of the database ended by a panic");
+        }
+    }
+}
+
+/// Breaks off the query that runs when it is dropped; without effect on a connection that is idle.
+struct InterruptOnDrop(InterruptHandle);
+
+impl Drop for InterruptOnDrop {
+    fn drop(&mut self) {
+        self.0.interrupt();
+    }
+}
+
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_millis(QUERY_TIMEOUT_MS))?;
+    Ok(connection)
+}
+
+/// A lock whose holder panicked is still whole: each holder makes one step.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,183 @@
+//! What the API asks the database.
+
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+
+/// Revisions of a session that are listed.
+const REVISIONS_MAX: i64 = 100;
+
+/// Which sessions, newest arrival first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Filter {
+    pub(crate) node: Option<String>,
+    pub(crate) block: Option<String>,
+    /// `None`: flagged and taken back.
+    pub(crate) flagged: Option<bool>,
+    pub(crate) min_score: Option<f64>,
+    /// Only what arrived before this cursor.
+    pub(crate) before: Option<i64>,
+    pub(crate) limit: usize,
+}
+
+/// A session without its events.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SessionHead {
+    pub(crate) seq: i64,
+    pub(crate) id: String,
+    pub(crate) revision: i64,
+    pub(crate) node: String,
+    pub(crate) block: String,
+    pub(crate) pool: String,
+    pub(crate) flagged: bool,
+    pub(crate) score: f64,
+    pub(crate) threshold: f64,
+    pub(crate) model: String,
+    /// JSON list.
+    pub(crate) reasons: String,
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) events: i64,
+    pub(crate) received_ms: i64,
+}
+
+/// A session with everything that is stored about it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Session {
+    /// The report of the current revision, as JSON.
+    pub(crate) body: String,
+    pub(crate) received_ms: i64,
+    /// Highest first, at most [`REVISIONS_MAX`].
+    pub(crate) revisions: Vec<Revision>,
+}
+
+/// A verdict that once was, or is, the session's current one.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Revision {
+    pub(crate) revision: i64,
+    pub(crate) flagged: bool,
+    pub(crate) score: f64,
+    pub(crate) model: String,
+    pub(crate) received_ms: i64,
+}
+
+/// A node that has sent something.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) node: String,
+    pub(crate) agent_version: String,
+    pub(crate) model: String,
+    pub(crate) first_seen_ms: i64,
+    pub(crate) last_seen_ms: i64,
+    pub(crate) sessions_flagged: i64,
+    /// JSON object.
+    pub(crate) metrics: String,
+    pub(crate) metrics_ms: Option<i64>,
+}
+
+impl Filter {
+    /// Sessions that pass, at most `limit`.
+    pub(crate) fn sessions(&self, connection: &Connection) -> rusqlite::Result<Vec<SessionHead>> {
+        let mut conditions: Vec<&str> = Vec::new();
+        let mut values: Vec<&dyn ToSql> = Vec::new();
+        let mut add = |condition, value| {
+            conditions.push(condition);
+            values.push(value);
+        };
+        if let Some(node) = &self.node {
+            add("node = ?", node);
+        }
+        if let Some(block) = &self.block {
+            add("block = ?", block);
+        }
+        match self.flagged {
+            Some(true) => add("flagged = ?", &1),
+            // In this form the partial index applies.
+            Some(false) => add("flagged = 0 AND ?", &1),
+            None => {}
+        }
+        if let Some(min_score) = &self.min_score {
+            add("score >= ?", min_score);
+        }
+        if let Some(before) = &self.before {
+            add("seq < ?", before);
+        }
+        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
+        values.push(&limit);
+        let conditions = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
+        let sql = format!(
+            "SELECT seq, id, revision, node, block, pool, flagged, score, threshold, model, reasons, start_ms, end_ms,
+                 events, received_ms
+             FROM sessions WHERE {conditions} ORDER BY seq DESC LIMIT ?"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        statement.query_map(values.as_slice(), session_head)?.collect()
+    }
+}
+
+fn session_head(row: &Row<'_>) -> rusqlite::Result<SessionHead> {
+    Ok(SessionHead {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        revision: row.get(2)?,
+        node: row.get(3)?,
+        block: row.get(4)?,
+        pool: row.get(5)?,
+        flagged: row.get(6)?,
+        score: row.get(7)?,
+        threshold: row.get(8)?,
+        model: row.get(9)?,
+        reasons: row.get(10)?,
+        start_ms: row.get(11)?,
+        end_ms: row.get(12)?,
+        events: row.get(13)?,
+        received_ms: row.get(14)?,
+    })
+}
+
+impl Session {
+    /// The session of an id, if there is one.
+    pub(crate) fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<Self>> {
+        // Both queries see one state.
+        let connection = connection.unchecked_transaction()?;
+        let mut current = connection
+            .prepare_cached("SELECT body, received_ms FROM sessions JOIN reports USING (id) WHERE id = ?1")?;
+        let current = current.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((body, received_ms)) = current else { return Ok(None) };
+        let mut revisions = connection.prepare_cached(
+            "SELECT revision, flagged, score, model, received_ms FROM revisions WHERE id = ?1
+             ORDER BY revision DESC LIMIT ?2",
+        )?;
+        let revisions = revisions.query_map((id, REVISIONS_MAX), |row| {
+            Ok(Revision {
+                revision: row.get(0)?,
+                flagged: row.get(1)?,
+                score: row.get(2)?,
+                model: row.get(3)?,
+                received_ms: row.get(4)?,
+            })
+        })?;
+        Ok(Some(Self { body, received_ms, revisions: revisions.collect::<Result<_, _>>()? }))
+    }
+}
+
+impl Node {
+    /// Nodes by name, at most `limit`.
+    pub(crate) fn all(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Self>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT node, agent_version, model, first_seen_ms, last_seen_ms, sessions_flagged, metrics, metrics_ms
+             FROM nodes ORDER BY node LIMIT ?1",
+        )?;
+        let nodes = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok(Self {
+                node: row.get(0)?,
+                agent_version: row.get(1)?,
+                model: row.get(2)?,
+                first_seen_ms: row.get(3)?,
+                last_seen_ms: row.get(4)?,
+                sessions_flagged: row.get(5)?,
+                metrics: row.get(6)?,
+                metrics_ms: row.get(7)?,
+            })
+        })?;
+        nodes.collect()
+    }
+}
