@@ -21,70 +21,70 @@ use jiff::tz::TimeZone;
 use reqwest::Url;
 use toml::Spanned;
 
-pub use problem::{Problem, Problems};
-pub use raw::Compression;
+pub(crate) use problem::{Problem, Problems};
+pub(crate) use raw::Compression;
 use raw::{Key, RawConfig, RawLogs, RawSessions, RawShip};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// Directory of the store.
-    pub state_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
     /// Longest time that read lines stay uncommitted.
-    pub commit_interval: Duration,
+    pub(crate) commit_interval: Duration,
     /// Path of the model; `None` is the embedded one.
-    pub model: Option<PathBuf>,
+    pub(crate) model: Option<PathBuf>,
     /// Which files are read, and how.
-    pub logs: Logs,
+    pub(crate) logs: Logs,
     /// What the detector is told: node, zone, times and limits.
-    pub detector: Settings,
+    pub(crate) detector: Settings,
     /// Where reports go.
-    pub ship: Ship,
+    pub(crate) ship: Ship,
 }
 
 /// `[logs]`
 #[derive(Clone, Debug)]
-pub struct Logs {
+pub(crate) struct Logs {
     /// Globs, each of which compiles; at least one.
-    pub paths: Vec<String>,
+    pub(crate) paths: Vec<String>,
     /// Globs of what is left out.
-    pub exclude: Vec<Pattern>,
+    pub(crate) exclude: Vec<Pattern>,
     /// Whether files found on the very first run are read from their start.
-    pub from_start: bool,
+    pub(crate) from_start: bool,
     /// Time between two looks at the files.
-    pub poll_interval: Duration,
+    pub(crate) poll_interval: Duration,
     /// Files followed at a time.
-    pub files_max: usize,
+    pub(crate) files_max: usize,
 }
 
 /// `[ship]`
 #[derive(Clone, Debug)]
-pub struct Ship {
+pub(crate) struct Ship {
     /// `http://...` without a slash at its end.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     /// Compression of request bodies.
-    pub compression: Compression,
+    pub(crate) compression: Compression,
     /// Reports in one request.
-    pub batch_reports_max: NonZeroUsize,
+    pub(crate) batch_reports_max: NonZeroUsize,
     /// Bytes of reports in one request before compression; one report may exceed it.
-    pub batch_bytes_max: u64,
+    pub(crate) batch_bytes_max: u64,
     /// Reports in the spool at which reading stops.
-    pub spool_reports_max: u64,
+    pub(crate) spool_reports_max: u64,
     /// Bytes in the spool at which reading stops.
-    pub spool_bytes_max: u64,
+    pub(crate) spool_bytes_max: u64,
     /// Longest time that one request may take.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Longest pause between two tries.
-    pub backoff_max: Duration,
+    pub(crate) backoff_max: Duration,
     /// Time between two summaries.
-    pub summary_interval: Duration,
+    pub(crate) summary_interval: Duration,
     /// How long a stopping agent goes on shipping.
-    pub stop_timeout: Duration,
+    pub(crate) stop_timeout: Duration,
 }
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// The file cannot be read.
     #[error("configuration `{path}` cannot be read; check the path and its permissions")]
     Unreadable {
@@ -103,7 +103,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError::Unreadable`], or [`ConfigError::Wrong`] with every problem in it.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let (checked, _, text) = Self::load_with_places(path)?;
         checked.map_err(|problems| Problems::new(path, &text, problems).into())
     }

@@ -11,7 +11,7 @@ const VALUE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
 /// Why a value cannot be written or read.
 #[derive(Debug, thiserror::Error)]
-pub enum EncodingError {
+pub(crate) enum EncodingError {
     /// The value has a shape that the format does not carry.
     #[error("value cannot be encoded")]
     Encode(#[source] bincode::error::EncodeError),
@@ -37,7 +37,7 @@ fn configuration() -> impl bincode::config::Config {
 ///
 /// # Errors
 /// [`EncodingError::Encode`] for a value without a fixed shape (flattened fields, maps of unknown length).
-pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> {
     let mut bytes = vec![VERSION];
     bincode::serde::encode_into_std_write(value, &mut bytes, configuration())
         .map_err(EncodingError::Encode)?;
@@ -48,7 +48,7 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> {
 ///
 /// # Errors
 /// Any of [`EncodingError`] but `Encode`.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingError> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingError> {
     let Some((&VERSION, value)) = bytes.split_first() else {
         return Err(EncodingError::Version { found: bytes.first().copied().unwrap_or(0) });
     };

@@ -25,7 +25,7 @@ use crate::tail::{Phase, Read, Saved, Tail};
 
 /// Feeds the detector until it is told to stop.
 #[derive(Debug)]
-pub struct Feed {
+pub(crate) struct Feed {
     detector: Detector,
     tail: Tail,
     store: Arc<Store>,
@@ -58,7 +58,7 @@ enum Round {
 
 impl Feed {
     /// A feed that goes on with what `store` remembers.
-    pub fn new(
+    pub(crate) fn new(
         config: &Config,
         model: Model,
         store: Arc<Store>,
@@ -66,7 +66,7 @@ impl Feed {
         status: watch::Sender<Status>,
         stop: Receiver<Infallible>,
     ) -> Self {
-        let Restored { first_run, rebuilt: _, files, sessions, meta } = restored;
+        let Restored { first_run, files, sessions, meta, .. } = restored;
         let settings = blocksift_detector::Settings { track_changes: true, ..config.detector.clone() };
         let followed: Vec<_> = files
             .iter()
@@ -105,7 +105,7 @@ impl Feed {
     ///
     /// # Errors
     /// When the store fails. Nothing is lost: what was not committed is read again by the next process.
-    pub fn run(mut self) -> Result<(), StateError> {
+    pub(crate) fn run(mut self) -> Result<(), StateError> {
         loop {
             self.round()?;
             self.publish();
@@ -245,7 +245,7 @@ impl Feed {
 }
 
 /// The agent's clock: milliseconds since 1970.
-pub fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -17,36 +17,36 @@ use crate::config::Logs;
 
 /// What a rename does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Device number.
-    pub device: u64,
+    pub(crate) device: u64,
     /// Inode number; used again once its file is deleted.
-    pub inode: u64,
+    pub(crate) inode: u64,
 }
 
 impl Identity {
     /// That of an open or named file.
-    pub fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 }
 
 /// Hash of a file's first bytes: of all it had when last looked at, up to [`Fingerprint::BYTES_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
+pub(crate) struct Fingerprint {
     bytes: u16,
     hash: u64,
 }
 
 impl Fingerprint {
     /// Bytes looked at: the first lines of a log hold its first times, so this tells any two logs apart.
-    pub const BYTES_MAX: u16 = 1_024;
+    pub(crate) const BYTES_MAX: u16 = 1_024;
 
     /// The fingerprint of `file` now if it still begins as it did, else `None`.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn grown(self, file: &File) -> io::Result<Option<Self>> {
+    pub(crate) fn grown(self, file: &File) -> io::Result<Option<Self>> {
         let mut head = [0; Self::BYTES_MAX as usize];
         let filled = read_up_to(file, &mut head, 0)?;
         let head = head.get(..filled).unwrap_or_default();
@@ -59,7 +59,7 @@ impl Fingerprint {
 }
 
 /// Fills as much of `buffer` as the file has from `offset` on.
-pub fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(crate) fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..)
         && !rest.is_empty()
@@ -76,30 +76,30 @@ pub fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usi
 
 /// A file that the globs name.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub(crate) struct Found {
     /// Path under which it was found first.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What it is.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// Size in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Time of its last change.
-    pub modified: SystemTime,
+    pub(crate) modified: SystemTime,
 }
 
 /// What one look at the globs gave.
 #[derive(Debug, Default)]
-pub struct Scanned {
+pub(crate) struct Scanned {
     /// Files, the least recently changed first: a rotated file comes before the one that replaced it.
-    pub files: Vec<Found>,
+    pub(crate) files: Vec<Found>,
     /// What could not be looked at.
-    pub unreadable: Vec<(PathBuf, io::Error)>,
+    pub(crate) unreadable: Vec<(PathBuf, io::Error)>,
     /// Files beyond `files_max`, the least recently changed ones.
-    pub left_out: usize,
+    pub(crate) left_out: usize,
 }
 
 /// Looks at the globs of `logs`. A file with several names counts once.
-pub fn scan(logs: &Logs) -> Scanned {
+pub(crate) fn scan(logs: &Logs) -> Scanned {
     let mut scanned = Scanned::default();
     let mut known = HashSet::new();
     for pattern in &logs.paths {
@@ -149,7 +149,7 @@ fn excluded(exclude: &[Pattern], path: &Path) -> bool {
 }
 
 /// Where in `directory` the file with this identity is, under whatever name.
-pub fn find_by_identity(directory: &Path, identity: Identity) -> Option<PathBuf> {
+pub(crate) fn find_by_identity(directory: &Path, identity: Identity) -> Option<PathBuf> {
     let entries = fs::read_dir(directory).ok()?;
     entries
         .flatten()

@@ -1,2 +1,78 @@
-//! x
-fn main() {}
+//! blocksift-agent: reads Hadoop's logs where they are written and finds the blocks whose story is not normal.
+
+mod config;
+mod detect;
+mod encoding;
+mod feed;
+mod files;
+mod input;
+mod model;
+mod otlp;
+mod output;
+mod predict;
+mod raw_lines;
+mod run;
+mod ship;
+mod state;
+mod tail;
+mod validate;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Finds abnormal HDFS blocks in the logs of this node.
+///
+/// BLOCKSIFT_LOG sets how much the agent says on standard error: error, warn, info (default), debug or trace.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find abnormal blocks in whole log files
+    Detect(detect::Args),
+    /// Score ready-made token windows
+    Predict(predict::Args),
+    Run(run::Args),
+    Validate(validate::Args),
+}
+
+/// Exit code of everything that went wrong.
+const FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging();
+    let result = match cli.command {
+        Command::Detect(args) => detect::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Validate(args) => validate::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        say(&error);
+        ExitCode::from(FAILED)
+    })
+}
+
+/// Our own log goes to standard error; what we read never gets into it.
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("BLOCKSIFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a command that failed; problems span several lines")]
+fn say(error: &anyhow::Error) {
+    eprintln!("{error:#}");
+}

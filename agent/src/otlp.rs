@@ -26,11 +26,11 @@ const GAUGES: [&str; 2] = ["sessions_open", "sessions_flagged"];
 
 /// Who sends.
 #[derive(Clone, Debug)]
-pub struct Sender {
+pub(crate) struct Sender {
     /// Name of the node.
-    pub node: String,
+    pub(crate) node: String,
     /// Name and content hash of the model.
-    pub model: String,
+    pub(crate) model: String,
 }
 
 impl Sender {
@@ -49,7 +49,7 @@ impl Sender {
 ///
 /// # Errors
 /// When a report has no JSON form, which no report of the detector is without.
-pub fn logs_request(
+pub(crate) fn logs_request(
     sender: &Sender,
     reports: &[Report],
     now_ns: u64,
@@ -93,39 +93,39 @@ fn log_record(report: &Report, now_ns: u64) -> Result<LogRecord, serde_json::Err
 
 /// Counts of the agent that are not the detector's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AgentCounts {
+pub(crate) struct AgentCounts {
     /// Bytes in files that were not read yet.
-    pub lag_bytes: u64,
+    pub(crate) lag_bytes: u64,
     /// Files being followed.
-    pub files: u64,
+    pub(crate) files: u64,
     /// Files that cannot be opened.
-    pub files_unreadable: u64,
+    pub(crate) files_unreadable: u64,
     /// Reports that wait for the collector.
-    pub spool_reports: u64,
+    pub(crate) spool_reports: u64,
     /// Bytes of requests that were accepted, since the agent started.
-    pub bytes_shipped: u64,
+    pub(crate) bytes_shipped: u64,
     /// Reports that were accepted, since the agent started.
-    pub reports_shipped: u64,
+    pub(crate) reports_shipped: u64,
     /// Reports that the collector refused for good, since the agent started.
-    pub reports_refused: u64,
+    pub(crate) reports_refused: u64,
 }
 
 /// Times of a summary, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug)]
-pub struct Times {
+pub(crate) struct Times {
     /// When the totals were zero.
-    pub totals_since_ns: u64,
+    pub(crate) totals_since_ns: u64,
     /// When the agent started.
-    pub started_ns: u64,
+    pub(crate) started_ns: u64,
     /// Now.
-    pub now_ns: u64,
+    pub(crate) now_ns: u64,
 }
 
 /// The request for `/v1/metrics` that carries a summary.
 ///
 /// # Errors
 /// When the summary has no JSON form, which none is without.
-pub fn metrics_request(
+pub(crate) fn metrics_request(
     sender: &Sender,
     totals: &Summary,
     agent: &AgentCounts,

@@ -58,11 +58,13 @@ impl Records for Stream {
     }
 }
 
+/// An event that refers to a record: position of its report, and its own in there.
+type Place = (usize, usize);
+
 /// Fills in `file` and `line` of every event. `open` is asked once for each file; it gives nothing for a file that
 /// was forgotten.
 pub(crate) fn fill(reports: &mut [Report], mut open: impl FnMut(FileId) -> Option<Source>) {
-    // By file and offset: the events that refer to a record, as positions in `reports`.
-    let mut wanted: BTreeMap<FileId, BTreeMap<(u64, u32), Vec<(usize, usize)>>> = BTreeMap::new();
+    let mut wanted: BTreeMap<FileId, BTreeMap<(u64, u32), Vec<Place>>> = BTreeMap::new();
     for (at_report, report) in reports.iter().enumerate() {
         for (at_event, event) in report.events.iter().enumerate() {
             let records = wanted.entry(event.file_id).or_default();

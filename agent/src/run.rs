@@ -21,7 +21,7 @@ use crate::state::Store;
 
 /// Watch log files and ship what is abnormal, until a signal stops it.
 #[derive(Debug, ClapArgs)]
-pub struct Args {
+pub(crate) struct Args {
     /// Configuration file.
     #[arg(long, value_name = "FILE", default_value = "/etc/blocksift/agent.toml")]
     config: PathBuf,
@@ -31,7 +31,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When it cannot start, or the disk of its store fails.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)?;
     let model = crate::model::load(config.model.as_deref())?;
     let (store, mut restored) = Store::open(&config.state_dir)?;
@@ -47,6 +47,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         state_dir = %config.state_dir.display(),
         sessions = restored.sessions.len(),
         spooled = store.spooled().reports,
+        rebuilt = restored.rebuilt,
         "agent started"
     );
 

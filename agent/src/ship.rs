@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use blocksift_detector::Summary;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Ship;
@@ -22,7 +22,7 @@ use crate::otlp::{AgentCounts, Sender, Times, logs_request, metrics_request};
 use crate::state::{Batch, StateError, Store};
 use crate::tail::Counts;
 use backoff::Backoff;
-pub use post::PostError;
+pub(crate) use post::PostError;
 use post::{Outcome, Post};
 
 /// First pause after a failed try.
@@ -30,16 +30,16 @@ const BACKOFF_MIN: Duration = Duration::from_millis(500);
 
 /// How the detector's side is doing; replaced whenever it changes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Status {
+pub(crate) struct Status {
     /// What the detector did.
-    pub totals: Summary,
+    pub(crate) totals: Summary,
     /// How the files are doing.
-    pub files: Counts,
+    pub(crate) files: Counts,
 }
 
 /// Ships until the [`Status`] sender is dropped, and then for a short while more.
 #[derive(Debug)]
-pub struct Shipper {
+pub(crate) struct Shipper {
     ship: Ship,
     store: Arc<Store>,
     status: watch::Receiver<Status>,
@@ -71,7 +71,7 @@ impl Shipper {
     ///
     /// # Errors
     /// [`PostError`] when the HTTP client cannot be made.
-    pub fn new(
+    pub(crate) fn new(
         ship: Ship,
         store: Arc<Store>,
         status: watch::Receiver<Status>,
@@ -99,67 +99,63 @@ impl Shipper {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn run(mut self) -> Result<(), StateError> {
+    pub(crate) async fn run(mut self) -> Result<(), StateError> {
         let mut upstream = self.status.clone();
-        let closed = async { while upstream.changed().await.is_ok() {} };
+        let stop_timeout = self.ship.stop_timeout;
+        let too_late = async {
+            while upstream.changed().await.is_ok() {}
+            sleep(stop_timeout).await;
+        };
         tokio::select! {
-            stopped = self.ship_on() => return stopped,
-            () = closed => {}
-        }
-        if timeout(self.ship.stop_timeout, self.drain()).await.is_err() {
-            debug!("stopped before everything was shipped");
+            shipped = self.ship_all() => shipped?,
+            () = too_late => debug!("stopped before everything was shipped"),
         }
         let left = self.store.spooled().reports;
         info!(reports_shipped = self.counts.reports_shipped, reports_left = left, "shipping stopped");
         Ok(())
     }
 
-    async fn ship_on(&mut self) -> Result<(), StateError> {
-        loop {
-            if Instant::now() >= self.summary_at {
-                self.summary_at = Instant::now() + self.ship.summary_interval;
-                self.ship_summary().await;
-            }
-            if self.retry_at.is_some_and(|at| Instant::now() < at) {
-                self.wait_until_due().await;
-                continue;
-            }
-            match self.ship_reports().await? {
-                Next::Continue => {}
-                Next::Wait => self.wait_until_due().await,
-            }
+    /// A request under way is finished before stopping: it would only be sent again.
+    async fn ship_all(&mut self) -> Result<(), StateError> {
+        while self.status.has_changed().is_ok() {
+            self.ship_next().await?;
         }
+        self.drain().await
     }
 
-    /// Waits for the next summary, and for the next try or else for news.
-    async fn wait_until_due(&mut self) {
-        match self.retry_at {
-            Some(retry_at) => sleep_until(retry_at.min(self.summary_at)).await,
-            None => {
-                tokio::select! {
-                    () = sleep_until(self.summary_at) => {}
-                    changed = self.status.changed() => if changed.is_err() {
-                        // Stopping: `run` takes over.
-                        std::future::pending::<()>().await;
-                    },
-                }
+    async fn ship_next(&mut self) -> Result<(), StateError> {
+        if Instant::now() >= self.summary_at {
+            self.summary_at = Instant::now() + self.ship.summary_interval;
+            self.ship_summary().await;
+        }
+        let pausing = self.retry_at.is_some_and(|at| Instant::now() < at);
+        if !pausing {
+            self.retry_at = None;
+            if let Next::Continue = self.ship_reports().await? {
+                return Ok(());
             }
         }
+        // News do not cut a pause short.
+        let due = self.retry_at.unwrap_or(self.summary_at).min(self.summary_at);
+        tokio::select! {
+            () = sleep_until(due) => {}
+            () = news(&mut self.status, self.retry_at.is_none()) => {}
+        }
+        Ok(())
     }
 
-    /// Everything that is left, without pauses but those that failures ask for, and a last summary.
-    async fn drain(&mut self) {
+    /// Everything that is left, with no pause but after a failure, and a last summary.
+    async fn drain(&mut self) -> Result<(), StateError> {
         self.retry_at = None;
+        while let Next::Continue = self.ship_reports().await? {}
+        self.ship_summary().await;
         while self.store.spooled().reports > 0 {
-            if let Some(retry_at) = self.retry_at {
+            if let Some(retry_at) = self.retry_at.take() {
                 sleep_until(retry_at).await;
             }
-            if let Err(error) = self.ship_reports().await {
-                error!(error = %chain(&error), "spool cannot be read");
-                break;
-            }
+            self.ship_reports().await?;
         }
-        self.ship_summary().await;
+        Ok(())
     }
 
     async fn ship_reports(&mut self) -> Result<Next, StateError> {
@@ -225,6 +221,7 @@ impl Shipper {
     }
 
     fn refused(&mut self, reports: usize, reason: &str) {
+        self.backoff.reset();
         self.counts.reports_refused += reports as u64;
         error!(reports, reason, endpoint = self.ship.endpoint, "receiver refused reports; they are lost");
     }
@@ -288,6 +285,15 @@ impl Shipper {
             Ok(result) => result,
             // Only a panic gets here: nothing cancels it.
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}
+
+/// Returns when the status is replaced, if `replaced` says so, or when it never will be again.
+async fn news(status: &mut watch::Receiver<Status>, replaced: bool) {
+    while status.changed().await.is_ok() {
+        if replaced {
+            return;
         }
     }
 }

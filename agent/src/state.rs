@@ -28,7 +28,7 @@ use crate::encoding::{decode, encode};
 use crate::files::{Fingerprint, Identity};
 use crate::tail::{Phase, Saved};
 
-pub use error::StateError;
+pub(crate) use error::StateError;
 use error::{Opening, doing};
 
 /// Name of the store in the state directory.
@@ -45,7 +45,7 @@ const META_KEY: &str = "meta";
 
 /// The open store. No other process can open it as long as it lives.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     database: Database,
     /// Number of the next report in the spool.
     next_report: AtomicU64,
@@ -55,70 +55,70 @@ pub struct Store {
 
 /// What a new process goes on with.
 #[derive(Debug, Default)]
-pub struct Restored {
+pub(crate) struct Restored {
     /// There was nothing: the first run.
-    pub first_run: bool,
+    pub(crate) first_run: bool,
     /// There was a store, but it could not be used: the logs have to be read again.
-    pub rebuilt: bool,
+    pub(crate) rebuilt: bool,
     /// Files, with their checkpoints as offsets.
-    pub files: Vec<(Saved, Ledger)>,
+    pub(crate) files: Vec<(Saved, Ledger)>,
     /// Sessions, in no order.
-    pub sessions: Vec<SessionState>,
+    pub(crate) sessions: Vec<SessionState>,
     /// What goes with all of them.
-    pub meta: Meta,
+    pub(crate) meta: Meta,
 }
 
 /// What there is once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
+pub(crate) struct Meta {
     /// What the detector did since the store was begun.
-    pub totals: Summary,
+    pub(crate) totals: Summary,
     /// Time of the last tick, in the agent's clock.
-    pub ticked_ms: i64,
+    pub(crate) ticked_ms: i64,
     /// When the store was begun, in the agent's clock.
-    pub since_ms: i64,
+    pub(crate) since_ms: i64,
     /// Above every number of a file so far.
-    pub next_file: u32,
+    pub(crate) next_file: u32,
 }
 
 /// Everything that changed since the last commit.
 #[derive(Debug, Default)]
-pub struct Commit {
+pub(crate) struct Commit {
     /// Changed files, with their checkpoints as offsets.
-    pub files: Vec<(Saved, Ledger)>,
+    pub(crate) files: Vec<(Saved, Ledger)>,
     /// Files to forget.
-    pub files_forgotten: Vec<FileId>,
+    pub(crate) files_forgotten: Vec<FileId>,
     /// Sessions changed or forgotten.
-    pub sessions: Vec<Change>,
+    pub(crate) sessions: Vec<Change>,
     /// Reports for the spool, their raw lines filled in.
-    pub reports: Vec<Report>,
+    pub(crate) reports: Vec<Report>,
     /// The rest.
-    pub meta: Meta,
+    pub(crate) meta: Meta,
 }
 
 /// Reports from the spool, oldest first.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// Reports to ship.
-    pub reports: Vec<Report>,
+    pub(crate) reports: Vec<Report>,
     /// Their numbers, and those of entries that could not be decoded.
     numbers: Vec<u64>,
 }
 
 impl Batch {
     /// Whether the spool had nothing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
 }
 
 /// How much waits to be shipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spooled {
+pub(crate) struct Spooled {
     /// Reports in the spool.
-    pub reports: u64,
+    pub(crate) reports: u64,
     /// Their bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Store {
@@ -126,7 +126,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StateError::Busy`] if another process has it open; other errors if the disk does not let it be opened.
-    pub fn open(directory: &Path) -> Result<(Self, Restored), StateError> {
+    pub(crate) fn open(directory: &Path) -> Result<(Self, Restored), StateError> {
         fs::create_dir_all(directory)
             .map_err(|source| StateError::Directory { path: directory.to_owned(), source })?;
         let path = directory.join(FILE_NAME);
@@ -166,7 +166,7 @@ impl Store {
     ///
     /// # Errors
     /// When the disk fails or is full. The store cannot be used any more then.
-    pub fn commit(&self, commit: &Commit) -> Result<(), StateError> {
+    pub(crate) fn commit(&self, commit: &Commit) -> Result<(), StateError> {
         let first = self.next_report.load(Ordering::Relaxed);
         let (next, bytes) = self.write(commit, first)?;
         self.next_report.store(next, Ordering::Relaxed);
@@ -179,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn batch(&self, reports_max: usize, bytes_max: u64) -> Result<Batch, StateError> {
+    pub(crate) fn batch(&self, reports_max: usize, bytes_max: u64) -> Result<Batch, StateError> {
         let read = || -> Result<Batch, redb::Error> {
             let mut batch = Batch::default();
             let mut bytes = 0;
@@ -205,7 +205,7 @@ impl Store {
     ///
     /// # Errors
     /// When the disk fails. The reports are then shipped again.
-    pub fn remove(&self, batch: &Batch) -> Result<(), StateError> {
+    pub(crate) fn remove(&self, batch: &Batch) -> Result<(), StateError> {
         let write = || -> Result<Spooled, redb::Error> {
             let mut removed = Spooled::default();
             let transaction = self.database.begin_write()?;
@@ -228,7 +228,7 @@ impl Store {
     }
 
     /// How much waits to be shipped.
-    pub fn spooled(&self) -> Spooled {
+    pub(crate) fn spooled(&self) -> Spooled {
         Spooled {
             reports: self.spool_reports.load(Ordering::Relaxed),
             bytes: self.spool_bytes.load(Ordering::Relaxed),

@@ -24,11 +24,11 @@ use crate::files::{Fingerprint, Found, Identity, scan};
 use followed::{Followed, Seen};
 
 /// Bytes given at a time.
-pub const CHUNK_BYTES: usize = 256 * 1_024;
+pub(crate) const CHUNK_BYTES: usize = 256 * 1_024;
 
 /// What a file is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Being read.
     Followed,
     /// Gone from the globs and read to its end. Kept for as long as sessions may refer to it.
@@ -45,24 +45,24 @@ pub enum Phase {
 
 /// What is kept of a file over a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saved {
+pub(crate) struct Saved {
     /// Number of the file, never used again.
-    pub id: FileId,
+    pub(crate) id: FileId,
     /// Path under which it was last seen.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What it is.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// What it begins with.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// Where reading goes on.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// What it is at.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
 }
 
 /// What [`Tail::read`] gives.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Read<'a> {
+pub(crate) enum Read<'a> {
     /// The next bytes of a file.
     Bytes {
         /// Which file.
@@ -80,18 +80,18 @@ pub enum Read<'a> {
 
 /// Counts for the summary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Files being followed.
-    pub files: u64,
+    pub(crate) files: u64,
     /// Files that cannot be opened.
-    pub files_unreadable: u64,
+    pub(crate) files_unreadable: u64,
     /// Bytes that are in files but not read yet.
-    pub lag_bytes: u64,
+    pub(crate) lag_bytes: u64,
 }
 
 /// The files being followed.
 #[derive(Debug)]
-pub struct Tail {
+pub(crate) struct Tail {
     logs: Logs,
     /// In order of discovery; new ones by time of their last change.
     files: Vec<Followed>,
@@ -111,7 +111,13 @@ impl Tail {
     /// Follows the files of `logs`, going on with `saved`. `next_id` is above every number used before.
     /// `first_run`: there is no memory, so `from_start` decides where files begin.
     /// A file that is gone is forgotten after `forget_after_ms`.
-    pub fn new(logs: Logs, saved: Vec<Saved>, next_id: u32, first_run: bool, forget_after_ms: i64) -> Self {
+    pub(crate) fn new(
+        logs: Logs,
+        saved: Vec<Saved>,
+        next_id: u32,
+        first_run: bool,
+        forget_after_ms: i64,
+    ) -> Self {
         Self {
             at_end: first_run && !logs.from_start,
             logs,
@@ -127,7 +133,7 @@ impl Tail {
     }
 
     /// Looks at what files there are and how long they have grown.
-    pub fn poll(&mut self, now_ms: i64) {
+    pub(crate) fn poll(&mut self, now_ms: i64) {
         let scanned = scan(&self.logs);
         let mut unreadable = BTreeSet::new();
         for (path, error) in scanned.unreadable {
@@ -178,7 +184,7 @@ impl Tail {
     }
 
     /// The next that the files seen by [`Self::poll`] have to give; `None` when all of it was given.
-    pub fn read(&mut self, now_ms: i64) -> Option<Read<'_>> {
+    pub(crate) fn read(&mut self, now_ms: i64) -> Option<Read<'_>> {
         while let Some(file) = self.files.get_mut(self.cursor) {
             let id = file.id();
             match file.read(&mut self.buffer, now_ms) {
@@ -196,34 +202,34 @@ impl Tail {
 
     /// The file that a report refers to, for reading its lines back, and the path that it has now. No file if it is
     /// gone or holds other contents by now; nothing if it was forgotten.
-    pub fn open(&self, id: FileId) -> Option<(String, Option<File>)> {
+    pub(crate) fn open(&self, id: FileId) -> Option<(String, Option<File>)> {
         let file = self.files.iter().find(|file| file.id() == id)?;
         Some((file.path().to_string_lossy().into_owned(), file.open()))
     }
 
     /// Files that changed since the last call, as they are now, and those forgotten since.
-    pub fn take_changes(&mut self) -> (Vec<Saved>, Vec<FileId>) {
+    pub(crate) fn take_changes(&mut self) -> (Vec<Saved>, Vec<FileId>) {
         let changed = self.files.iter_mut().filter_map(Followed::take_change).collect();
         (changed, std::mem::take(&mut self.removed))
     }
 
     /// Every file, changed or not.
-    pub fn saved(&self) -> Vec<Saved> {
+    pub(crate) fn saved(&self) -> Vec<Saved> {
         self.files.iter().map(Followed::saved).collect()
     }
 
     /// Above every number used so far.
-    pub fn next_id(&self) -> u32 {
+    pub(crate) fn next_id(&self) -> u32 {
         self.next_id
     }
 
     /// Every file that is being read.
-    pub fn followed(&self) -> impl Iterator<Item = FileId> + '_ {
+    pub(crate) fn followed(&self) -> impl Iterator<Item = FileId> + '_ {
         self.files.iter().filter(|file| file.phase() == Phase::Followed).map(Followed::id)
     }
 
     /// How it goes.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         Counts {
             files: self.followed().count() as u64,
             files_unreadable: self.unreadable.len() as u64,

@@ -13,7 +13,7 @@ use crate::files::scan;
 
 /// Check a configuration file: exit code 0 if an agent can run on it, 2 if not.
 #[derive(Debug, ClapArgs)]
-pub struct Args {
+pub(crate) struct Args {
     /// Configuration file.
     #[arg(long, value_name = "FILE", default_value = "/etc/blocksift/agent.toml")]
     config: PathBuf,
@@ -23,7 +23,7 @@ pub struct Args {
 ///
 /// # Errors
 /// With every problem there is.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (config, model) = check(&args.config)?;
     report(&mut io::stdout().lock(), &args.config, &config, &model)?;
     Ok(ExitCode::SUCCESS)

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Bytes of the file that it is about; `None` where it is about something that the file leaves out.
-    pub span: Option<Range<usize>>,
+    pub(crate) span: Option<Range<usize>>,
     /// What is wrong.
-    pub what: String,
+    pub(crate) what: String,
     /// What to do; empty where `what` says it.
-    pub fix: String,
+    pub(crate) fix: String,
 }
 
 impl Problem {
@@ -23,7 +23,7 @@ impl Problem {
 
 /// Everything that is wrong with one file, in the order of the file; never empty.
 #[derive(Debug, thiserror::Error)]
-pub struct Problems {
+pub(crate) struct Problems {
     path: PathBuf,
     text: String,
     problems: Vec<Problem>,
@@ -33,12 +33,6 @@ impl Problems {
     pub(crate) fn new(path: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
         Self { path: path.to_owned(), text: text.to_owned(), problems }
-    }
-
-    /// The problems alone.
-    #[cfg(test)]
-    pub(super) fn list(&self) -> &[Problem] {
-        &self.problems
     }
 }
 

@@ -101,7 +101,7 @@ pub(super) struct RawShip {
 /// Compression of request bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Compression {
+pub(crate) enum Compression {
     /// `Content-Encoding: zstd`
     Zstd,
     /// `Content-Encoding: gzip`

@@ -25,7 +25,7 @@ const ZSTD_LEVEL: i32 = 3;
 /// There is no HTTP client.
 #[derive(Debug, thiserror::Error)]
 #[error("HTTP client cannot be set up")]
-pub struct PostError(#[from] reqwest::Error);
+pub(crate) struct PostError(#[from] reqwest::Error);
 
 /// What became of a request.
 #[derive(Debug, PartialEq, Eq)]

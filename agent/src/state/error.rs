@@ -7,7 +7,7 @@ use crate::encoding::EncodingError;
 
 /// Why the agent cannot keep its memory.
 #[derive(Debug, thiserror::Error)]
-pub enum StateError {
+pub(crate) enum StateError {
     /// Two agents in one state directory would ship each other's reports.
     #[error("store `{path}` is in use by another agent; give each its own state_dir")]
     Busy {
