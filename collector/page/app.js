@@ -44,10 +44,11 @@ function go(changes) {
   // Walking through the list does not fill the browser's history.
   if (wanted.view === state.view && "id" in changes) history.replaceState(null, "", text);
   else history.pushState(null, "", text);
-  apply();
+  apply(true);
 }
 
-function apply() {
+// Follows the address. Nobody's typing is overwritten, unless they went back or followed a link.
+function apply(typing = false) {
   readState();
   const sessions = state.view === "sessions";
   at("sessions-view").hidden = !sessions;
@@ -56,7 +57,7 @@ function apply() {
   at("tab-nodes").setAttribute("aria-current", String(!sessions));
   for (const name of FILTERS) {
     const input = at(`filter-${name}`);
-    if (input !== document.activeElement || input.value === "") input.value = state[name];
+    if (!typing || input !== document.activeElement) input.value = state[name];
   }
   at("clear").hidden = !isFiltered();
   document.body.classList.toggle("reading", state.id !== "");
@@ -108,10 +109,18 @@ async function poll() {
     live("live", "live", "up to date");
   } catch (error) {
     if (mine !== round) return;
-    if (error instanceof Refused && error.status === 400) live("refused", error.message);
+    if (error instanceof Refused && error.status === 400) refuse(error.message);
     else live("broken", "collector not reachable", `${error.message}; trying again`);
   }
   if (mine === round) timer = setTimeout(poll, document.hidden ? 10 * POLL_MS : POLL_MS);
+}
+
+// The collector does not understand the filter.
+function refuse(message) {
+  live("refused", "filter");
+  next = null;
+  showList([]);
+  at("empty").replaceChildren(element("h2", {}, "The filter cannot be used"), element("p", {}, message));
 }
 
 function live(kind, text, title = "") {
@@ -283,6 +292,5 @@ for (const view of ["sessions", "nodes"]) {
 }
 document.addEventListener("keydown", onKey);
 document.addEventListener("visibilitychange", () => document.hidden || poll());
-addEventListener("popstate", apply);
-addEventListener("hashchange", apply);
+addEventListener("popstate", () => apply());
 apply();

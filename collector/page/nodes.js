@@ -1,6 +1,6 @@
 // The nodes: who reports, how far behind, and whether every line is accounted for.
 
-import { bytes, count, element, span, visible } from "./text.js";
+import { bytes, count, element, roughly, visible } from "./text.js";
 
 // An agent sends a summary at least once a minute.
 const QUIET_MS = 2 * 60_000;
@@ -95,7 +95,7 @@ function button(node) {
 }
 
 function seen(node) {
-  return element("span", { class: `state ${node.state}`, title: node.last_seen }, span(node.age_ms));
+  return element("span", { class: `state ${node.state}`, title: node.last_seen }, roughly(node.age_ms));
 }
 
 function skipped(node) {

@@ -145,7 +145,7 @@ function eventRows(session, event, before, most) {
     element("td", { class: "time", title: event.time }, visible(time(event.time).slice(11) || event.time)),
     element("td", { class: gap >= 60_000 ? "number gap" : "number dim" }, gap > 0 ? `+${span(gap)}` : ""),
     element("td", { class: "level" }, visible(event.level)),
-    element("td", { class: "logger", title: event.logger }, visible(event.logger.split(".").pop())),
+    element("td", { class: "logger", title: event.logger }, visible(event.logger.split(/[.$]/).pop())),
     element("td", {}, contribution(event, most)),
     element("td", { class: "template", title: `template ${event.template}` }, visible(event.text)));
   const line = element("tr", { class: "line" }, element("td", { colspan: HEADS.length }, rawLine(session, event)));

@@ -1,6 +1,6 @@
 // The list of sessions: rows keyed by session id, updated in place, so that a poll moves neither scroll, selection nor focus.
 
-import { count, element, span, time, visible } from "./text.js";
+import { count, element, roughly, time, visible } from "./text.js";
 
 export class SessionList {
   constructor(open) {
@@ -114,7 +114,7 @@ export function reasons(session) {
 }
 
 function arrived(session) {
-  return span(Date.now() - Date.parse(session.received));
+  return roughly(Date.now() - Date.parse(session.received));
 }
 
 // Without the day where it is today, without the year where it is this one, without fractions.

@@ -96,6 +96,14 @@ export function span(ms) {
   return `${Math.floor(hours / 24)} d`;
 }
 
+// A length of time in one unit: "3 min".
+export function roughly(ms) {
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 48 * 3600 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
+}
+
 // A count with separators; nothing for what is not known.
 export function count(number) {
   return typeof number === "number" ? Math.round(number).toLocaleString("en-US") : "–";

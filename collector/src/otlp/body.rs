@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    fn headers(name: axum::http::HeaderName, values: &[&str]) -> HeaderMap {
+    fn headers(name: &axum::http::HeaderName, values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(name.clone(), value.parse().unwrap());
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn content_type_may_have_parameters_and_any_case() {
-        let of = |value: &str| Format::of(&headers(CONTENT_TYPE, &[value]));
+        let of = |value: &str| Format::of(&headers(&CONTENT_TYPE, &[value]));
         assert_eq!(of("Application/JSON; charset=utf-8").unwrap(), Format::Json);
         assert_eq!(of("application/x-protobuf").unwrap(), Format::Protobuf);
         assert!(matches!(of("text/plain"), Err(Refusal::ContentType)));
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn one_known_coding_is_accepted() {
-        let of = |values: &[&str]| Coding::of(&headers(CONTENT_ENCODING, values));
+        let of = |values: &[&str]| Coding::of(&headers(&CONTENT_ENCODING, values));
         assert_eq!(of(&[]).unwrap(), Coding::Identity);
         assert_eq!(of(&["GZIP"]).unwrap(), Coding::Gzip);
         assert_eq!(of(&["zstd"]).unwrap(), Coding::Zstd);
