@@ -72,7 +72,10 @@ fn start_logging() {
         .init();
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a command that failed; problems span several lines")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a command that failed; problems span several lines"
+)]
 fn say(error: &anyhow::Error) {
     eprintln!("{error:#}");
 }

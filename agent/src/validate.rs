@@ -49,7 +49,7 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, String, 
         Ok(model) => name = model.id,
         Err(error) => problems.push(Problem {
             span: places.model.as_ref().map(|(_, span)| span.clone()),
-            what: format!("model cannot be used: {error:#}"),
+            what: format!("{error:#}"),
             fix: "use a file made by model-export, or leave `model` out to use the one in the agent"
                 .to_owned(),
         }),
