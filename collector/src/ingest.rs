@@ -31,11 +31,31 @@ const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Limits and counts of ingest.
+/// How much may be in work, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) requests_max: usize,
+    pub(crate) decoders_max: usize,
+    pub(crate) place_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests_max: REQUESTS_MAX,
+            decoders_max: DECODERS_MAX,
+            place_timeout: PLACE_TIMEOUT,
+            body_timeout: BODY_TIMEOUT,
+        }
+    }
+}
+
+/// Places of ingest, and what became of the requests.
 pub(crate) struct Ingest {
+    limits: Limits,
     requests: Semaphore,
     decoders: Semaphore,
-    body_timeout: Duration,
     counts: Counts,
 }
 
@@ -49,18 +69,17 @@ struct Counts {
     records_rejected_total: AtomicU64,
 }
 
-impl Default for Ingest {
-    fn default() -> Self {
+impl Ingest {
+    /// Nothing in work yet.
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            requests: Semaphore::new(REQUESTS_MAX),
-            decoders: Semaphore::new(DECODERS_MAX),
-            body_timeout: BODY_TIMEOUT,
+            limits,
+            requests: Semaphore::new(limits.requests_max),
+            decoders: Semaphore::new(limits.decoders_max),
             counts: Counts::default(),
         }
     }
-}
 
-impl Ingest {
     /// Counts since the start, for `/healthz`.
     pub(crate) fn counts(&self) -> impl Serialize + '_ {
         &self.counts
@@ -112,9 +131,9 @@ async fn take(app: &App, request: Request, format: Format, signal: Signal) -> Re
     if announced_bytes(&request).is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
         return Err(Refusal::TooLarge);
     }
-    let place = timeout(PLACE_TIMEOUT, app.ingest.requests.acquire()).await;
+    let place = timeout(app.ingest.limits.place_timeout, app.ingest.requests.acquire()).await;
     let _place = place.ok().and_then(Result::ok).ok_or(Refusal::Busy)?;
-    let packed = receive(request, app.ingest.body_timeout).await?;
+    let packed = receive(request, app.ingest.limits.body_timeout).await?;
     let Read { batch, rejected } = decode(app, format, coding, packed, signal).await?;
     let rows = batch.rows.len();
     let stored_counts = app.store.write(batch).await.map_err(|error| match error {

@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, Limits};
 use crate::serve::App;
 use crate::store::Store;
 
@@ -73,7 +73,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     info!(%address, database = %args.database.display(), version = env!("CARGO_PKG_VERSION"), "collector started");
     // Connections wait in the listener's backlog from here on: whoever reads this line can send.
     writeln!(std::io::stdout(), "listening on http://{address}").context("stdout cannot be written")?;
-    let app = App { store, ingest: Arc::new(Ingest::default()), any_host: args.allow_remote };
+    let app = App { store, ingest: Arc::new(Ingest::new(Limits::default())), any_host: args.allow_remote };
     serve::serve(listener, app, stop).await;
     info!("stopped");
     Ok(())

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use blocksift_detector::Report;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, Limits};
 use crate::listen;
 use crate::otlp::reply::Status;
 use crate::otlp::tests::{logs_request, metric, metrics_request, point, report, to_record};
@@ -33,10 +34,14 @@ struct Server {
 
 impl Server {
     async fn start(directory: &Path) -> Self {
+        Self::start_with(directory, Limits::default()).await
+    }
+
+    async fn start_with(directory: &Path, limits: Limits) -> Self {
         let listener = listen::bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let store = Arc::new(Store::open(&directory.join("a.sqlite")).unwrap());
-        let app = App { store, ingest: Arc::new(Ingest::default()), any_host: false };
+        let app = App { store, ingest: Arc::new(Ingest::new(limits)), any_host: false };
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(serve(listener, app, async move { drop(stopped.await) }));
         Self { base, client: Client::builder().no_proxy().build().unwrap(), stop, served }
@@ -234,6 +239,48 @@ async fn a_large_body_is_refused_before_it_is_sent() {
     let head = "POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n";
     let answer = raw(&server, &format!("{head}Content-Length: 99999999\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn overload_and_a_database_that_fails_ask_to_try_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let body = logs_request("dn1", vec![to_record(&report())]).encode_to_vec();
+    let full = Limits { requests_max: 0, place_timeout: Duration::ZERO, ..Limits::default() };
+    let server = Server::start_with(directory.path(), full).await;
+    let response = server.post("/v1/logs", PROTOBUF, body.clone()).send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["retry-after"].to_str().unwrap()),
+        (429, &"1")
+    );
+    let status = Status::decode(response.bytes().await.unwrap()).unwrap();
+    assert!(status.message.contains("try again"), "{}", status.message);
+    server.stop().await;
+
+    let server = Server::start(directory.path()).await;
+    let breaker = rusqlite::Connection::open(directory.path().join("a.sqlite")).unwrap();
+    breaker.execute_batch("ALTER TABLE reports RENAME TO away").unwrap();
+    let response = server.post("/v1/logs", PROTOBUF, body.clone()).send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["retry-after"].to_str().unwrap()),
+        (503, &"1")
+    );
+    breaker.execute_batch("ALTER TABLE away RENAME TO reports").unwrap();
+    let response = server.post("/v1/logs", PROTOBUF, body).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(server.ids("").await.len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_gives_its_place_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits { requests_max: 1, body_timeout: Duration::from_millis(50), ..Limits::default() };
+    let server = Server::start_with(directory.path(), limits).await;
+    let head = "POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let answer = raw(&server, &format!("{head}Content-Length: 10\r\n\r\n{{")).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    server.send(&[report()]).await;
     server.stop().await;
 }
 

@@ -13,6 +13,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 use prost::Message;
 use serde_json::Value;
 
@@ -58,7 +61,7 @@ pub(crate) fn report() -> Report {
     }
 }
 
-fn any(value: Value) -> Option<AnyValue> {
+fn any_value(value: Value) -> Option<AnyValue> {
     let value = match value {
         Value::Null => None,
         Value::Bool(flag) => Some(Any::BoolValue(flag)),
@@ -68,7 +71,7 @@ fn any(value: Value) -> Option<AnyValue> {
         }),
         Value::String(text) => Some(Any::StringValue(text)),
         Value::Array(list) => {
-            let values = list.into_iter().filter_map(any).collect();
+            let values = list.into_iter().filter_map(any_value).collect();
             Some(Any::ArrayValue(ArrayValue { values }))
         }
         Value::Object(fields) => {
@@ -80,12 +83,12 @@ fn any(value: Value) -> Option<AnyValue> {
 }
 
 fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: any(value), ..KeyValue::default() }
+    KeyValue { key: key.to_owned(), value: any_value(value), ..KeyValue::default() }
 }
 
 pub(crate) fn to_record(report: &Report) -> LogRecord {
     let Value::Object(mut fields) = serde_json::to_value(report).unwrap() else { unreachable!() };
-    let body = any(fields.remove("events").unwrap());
+    let body = any_value(fields.remove("events").unwrap());
     let attributes =
         fields.into_iter().map(|(name, value)| attribute(&format!("blocksift.{name}"), value)).collect();
     LogRecord { event_name: "blocksift.session".to_owned(), body, attributes, ..LogRecord::default() }
@@ -183,4 +186,30 @@ fn metrics_need_a_node() {
     let read = read_metrics(Format::Protobuf, &request.encode_to_vec()).unwrap();
     assert!(read.batch.nodes.is_empty());
     assert_eq!(read.rejected.message(), "1: the resource has no `host.name` to tell the node by");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(body in vec(any::<u8>(), 0..300)) {
+        for format in [Format::Protobuf, Format::Json] {
+            let _whether_they_are_read = (read_logs(format, &body).is_ok(), read_metrics(format, &body).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_damaged_request_is_read_or_refused(at in any::<Index>(), byte in any::<u8>(), json in any::<bool>()) {
+        let request = logs_request("dn1", vec![to_record(&report()), to_record(&report())]);
+        let (format, mut body) = match json {
+            true => (Format::Json, serde_json::to_vec(&request).unwrap()),
+            false => (Format::Protobuf, request.encode_to_vec()),
+        };
+        let length = body.len();
+        body[at.index(length)] = byte;
+        if let Ok(read) = read_logs(format, &body) {
+            for row in read.batch.rows {
+                prop_assert!(serde_json::from_str::<Report>(&row.body).is_ok());
+                prop_assert!(row.id.len() == 16 && (0.0..=1.0).contains(&row.score));
+            }
+        }
+    }
 }

@@ -1,6 +1,11 @@
 //! The store's promises: once per revision, the highest revision is current, and both survive a reopen.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -214,4 +219,46 @@ async fn a_query_that_nobody_waits_for_is_broken_off() {
     drop(tokio::time::timeout(std::time::Duration::from_millis(100), endless).await);
     assert!(end.await.unwrap());
     store.close();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Any arrivals, in any batches, with reopens in between, leave what a map keeps of them.
+    #[test]
+    fn the_store_is_a_map_of_highest_revisions(
+        batches in vec((vec((0_u8..4, 1_i64..6, any::<bool>()), 0..6), any::<bool>()), 1..8)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = open(directory.path());
+        let mut model: BTreeMap<String, BTreeMap<i64, bool>> = BTreeMap::new();
+        for (arrivals, reopen) in batches {
+            let rows: Vec<Row> = arrivals.iter().map(|(id, revision, flag)| row(&format!("s{id}"), *revision, *flag)).collect();
+            let mut duplicates = 0;
+            for row in &rows {
+                match model.entry(row.id.clone()).or_default().entry(row.revision) {
+                    Entry::Vacant(place) => { place.insert(row.flagged); }
+                    Entry::Occupied(_) => duplicates += 1,
+                }
+            }
+            prop_assert_eq!(runtime.block_on(store.write(batch(rows))).unwrap().duplicates, duplicates);
+            if reopen {
+                store.close();
+                store = open(directory.path());
+            }
+        }
+        let found = runtime.block_on(list(&store, None));
+        let found: BTreeMap<_, _> = found.into_iter().map(|session| (session.id, (session.revision, session.flagged))).collect();
+        let expected = model.iter().map(|(id, known)| {
+            let (revision, flagged) = known.last_key_value().unwrap();
+            (id.clone(), (*revision, *flagged))
+        });
+        let expected: BTreeMap<_, _> = expected.collect();
+        let flagged = expected.values().filter(|(_, flagged)| *flagged).count();
+        prop_assert_eq!(found, expected);
+        let counted: i64 = runtime.block_on(nodes(&store)).iter().map(|node| node.sessions_flagged).sum();
+        prop_assert_eq!(counted, i64::try_from(flagged).unwrap());
+        store.close();
+    }
 }

@@ -1,10 +1,10 @@
 //! The one thread that writes. What waits in the queue goes into one transaction, and all of it is acknowledged when
-//! that is committed. If it fails, each batch is tried alone, so that one cannot take the others down.
+//! that is committed. Where one batch may be at fault, each is tried alone, so that it cannot take the others down.
 
 use std::sync::mpsc::Receiver;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 use tokio::sync::oneshot;
 use tracing::{debug, error, warn};
 
@@ -45,18 +45,29 @@ fn write_group(connection: &mut Connection, group: Vec<Job>) {
                 answer(job, Ok(stored));
             }
         }
-        Err(error) if group.len() == 1 => {
-            error!(%error, "transaction failed; the sender keeps its reports and tries again");
-            for job in group {
-                answer(job, Err(WriteError::Failed));
-            }
-        }
-        Err(error) => {
+        Err(error) if group.len() > 1 && is_of_one_batch(&error) => {
             warn!(%error, "transaction failed; trying its batches one by one");
             for job in group {
                 write_group(connection, vec![job]);
             }
         }
+        Err(error) => {
+            error!(%error, "transaction failed; the senders keep their reports and try again");
+            for job in group {
+                answer(job, Err(WriteError::Failed));
+            }
+        }
+    }
+}
+
+/// Whether an error can be due to what one batch holds. A full disk or a locked file is not: trying every batch by itself
+/// would only make all of them wait longer.
+fn is_of_one_batch(error: &rusqlite::Error) -> bool {
+    match error.sqlite_error_code() {
+        Some(code) => {
+            matches!(code, ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
+        }
+        None => true,
     }
 }
 
