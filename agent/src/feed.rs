@@ -7,6 +7,9 @@
 //! The time that the detector is told is that of the last look at the files whose lines it has all seen. So after
 //! a restart no session is scored before the lines that were written meanwhile are in it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,7 +24,10 @@ use crate::config::Config;
 use crate::raw_lines::{self, Records, Source};
 use crate::ship::Status;
 use crate::state::{Commit, Meta, Restored, StateError, Store};
-use crate::tail::{Phase, Read, Saved, Tail};
+use crate::tail::{Phase, QUIET_AFTER_MS, Read, Saved, Tail};
+
+/// After a restart, no session is scored for this long: the last records of the files have to be complete first.
+const SETTLE_MS: i64 = QUIET_AFTER_MS + 1_000;
 
 /// Feeds the detector until it is told to stop.
 #[derive(Debug)]
@@ -43,7 +49,10 @@ pub(crate) struct Feed {
     ended: HashMap<FileId, Ledger>,
     reports: Vec<Report>,
     committed: Instant,
+    /// Time that the detector was told last.
     ticked_ms: i64,
+    /// Time of the first round.
+    started_ms: Option<i64>,
     since_ms: i64,
 }
 
@@ -97,6 +106,7 @@ impl Feed {
             reports: Vec::new(),
             committed: Instant::now(),
             ticked_ms,
+            started_ms: None,
             since_ms: meta.since_ms,
         }
     }
@@ -107,7 +117,7 @@ impl Feed {
     /// When the store fails. Nothing is lost: what was not committed is read again by the next process.
     pub(crate) fn run(mut self) -> Result<(), StateError> {
         loop {
-            self.round()?;
+            self.round(now_ms())?;
             self.publish();
             if self.wait() {
                 return self.close();
@@ -115,22 +125,23 @@ impl Feed {
         }
     }
 
-    fn round(&mut self) -> Result<(), StateError> {
+    fn round(&mut self, polled_ms: i64) -> Result<(), StateError> {
         if self.is_spool_full() {
             return Ok(());
         }
-        let polled_ms = now_ms();
         self.tail.poll(polled_ms);
-        if self.read()? == Round::CaughtUp {
+        let started_ms = *self.started_ms.get_or_insert(polled_ms);
+        let settled = polled_ms.saturating_sub(started_ms) >= SETTLE_MS;
+        if self.read(polled_ms)? == Round::CaughtUp && settled {
             self.ticked_ms = polled_ms;
             self.detector.tick(polled_ms);
         }
         self.commit_if_due()
     }
 
-    fn read(&mut self) -> Result<Round, StateError> {
+    fn read(&mut self, polled_ms: i64) -> Result<Round, StateError> {
         loop {
-            match self.tail.read(now_ms()) {
+            match self.tail.read(polled_ms) {
                 None => return Ok(Round::CaughtUp),
                 Some(Read::Bytes { file, offset, bytes }) => {
                     self.detector.push(file, offset, bytes);

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::config::Logs;
 use crate::files::{Fingerprint, Found, Identity, scan};
+pub(crate) use followed::QUIET_AFTER_MS;
 use followed::{Followed, Seen};
 
 /// Bytes given at a time.
