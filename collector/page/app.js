@@ -166,9 +166,9 @@ function emptyList() {
 
 function noNodes() {
   return [element("h2", {}, "No agent has reported yet"),
-    element("p", {}, "Start an agent on a node of the cluster, with this address as its collector:"),
-    element("pre", {}, `${location.origin}`),
-    element("p", {}, "blocksift-agent validate says whether its configuration is right. It reports within a minute of its start; this page shows it by itself."),
+    element("p", {}, "Start an agent on a node of the cluster, with this in its configuration:"),
+    element("pre", {}, `[ship]\nendpoint = "${location.origin}"`),
+    element("p", {}, "blocksift-agent validate says whether the configuration is right. The node appears here by itself within a minute of the agent's start."),
     element("p", { class: "dim" }, "Any other sender of OTLP/HTTP can post to /v1/logs and /v1/metrics.")];
 }
 

@@ -167,5 +167,6 @@ function contribution(event, most) {
   const bar = element("i", { class: event.contribution < 0 ? "less" : "more" });
   bar.style.width = `${(50 * Math.abs(event.contribution)) / most}%`;
   const title = `without this event the score would be ${Math.abs(event.contribution).toFixed(3)} ${event.contribution < 0 ? "higher" : "lower"}`;
-  return element("span", { class: "contribution", title }, bar, element("b", {}, event.contribution.toFixed(2)));
+  return element("span", { class: "contribution", title },
+    element("b", {}, event.contribution.toFixed(2)), element("span", {}, bar));
 }

@@ -78,9 +78,9 @@ async function copied(text) {
   }
 }
 
-// "2008-11-09 20:35:18.123" of an RFC 3339 time in UTC; what is no time is shown as it is.
+// "2008-11-09 20:35:18.123" of an RFC 3339 time in UTC, without a fraction of zero; what is no time is shown as it is.
 export function time(text) {
-  const match = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d(?:\.\d+)?)Z$/.exec(text);
+  const match = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d(?:\.\d*[1-9])?)(?:\.?0+)?Z$/.exec(text);
   return match ? `${match[1]} ${match[2]}` : text;
 }
 

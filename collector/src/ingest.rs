@@ -25,7 +25,7 @@ use crate::store::{Stored, WriteError};
 /// Requests in work; a further one is refused with 429 after [`PLACE_TIMEOUT`].
 const REQUESTS_MAX: usize = 64;
 /// Requests unpacked and decoded at once; the others wait with their packed bodies.
-const DECODERS_MAX: usize = 4;
+const DECODERS_MAX: usize = 2;
 /// How long a request waits for a place.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a body may take to arrive.

@@ -34,7 +34,7 @@ use crate::store::Store;
 /// Exit code: 0 after SIGINT or SIGTERM, 1 if it cannot start. Environment: BLOCKSIFT_LOG, what to log to stderr
 /// (error, warn, info, debug; default info).
 #[derive(Parser)]
-#[command(version, verbatim_doc_comment)]
+#[command(version)]
 struct Args {
     /// Address and port. Port 0 takes any free one; the real one is printed.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = listen::DEFAULT)]

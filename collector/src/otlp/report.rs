@@ -17,7 +17,7 @@ use crate::store::Row;
 
 /// Bytes of one encoded report; a larger one is rejected. 1,024 events with a line of 4 KiB each fit.
 const REPORT_BYTES_MAX: usize = 6 * 1024 * 1024;
-/// Events of one report; more are rejected. Four times what the detector keeps.
+/// Events of one report; of more, the middle ones are dropped and counted. Four times what the detector keeps.
 const EVENTS_MAX: usize = 4_096;
 /// Reasons of one report; more are rejected.
 const REASONS_MAX: usize = 16;
@@ -54,7 +54,8 @@ pub(super) fn read(format: Format, item: &[u8]) -> Result<Row, Reject> {
         return Err(Reject::TooLarge);
     }
     let record: LogRecord = decode(format, item).map_err(|_| Reject::Undecodable)?;
-    let report = report(record)?;
+    let mut report = report(record)?;
+    bound_events(&mut report);
     check(&report)
 }
 
@@ -73,6 +74,16 @@ fn report(record: LogRecord) -> Result<Report, Reject> {
     }
     fields.insert("events".to_owned(), value::json(record.body));
     serde_json::from_value(Value::Object(fields)).map_err(|error| shape(&error))
+}
+
+/// Head and tail stay, as in the detector.
+fn bound_events(report: &mut Report) {
+    let dropped = report.events.len().saturating_sub(EVENTS_MAX);
+    if dropped > 0 {
+        report.events.drain(EVENTS_MAX / 2..EVENTS_MAX / 2 + dropped);
+        report.events_dropped =
+            report.events_dropped.saturating_add(u64::try_from(dropped).unwrap_or(u64::MAX));
+    }
 }
 
 /// Only the message about a missing field is passed on: the others quote values.
@@ -107,9 +118,6 @@ fn check(report: &Report) -> Result<Row, Reject> {
     }
     if !report.block.is_empty() && !is_block(&report.block) {
         return Err(Reject::Field("block", "is neither empty nor `blk_<id>`"));
-    }
-    if report.events.len() > EVENTS_MAX {
-        return Err(Reject::Field("events", "has more than 4096 entries"));
     }
     let share = |field, number: f32| {
         if !(0.0..=1.0).contains(&number) {
@@ -227,7 +235,18 @@ mod tests {
         assert!(row(|report| report.score = 1.5).is_err());
         assert!(row(|report| report.end = "yesterday".to_owned()).is_err());
         assert!(row(|report| report.reasons = vec!["score".to_owned(); 17]).is_err());
-        assert!(row(|report| report.events = vec![report.events[0].clone(); EVENTS_MAX + 1]).is_err());
         assert!(row(|report| report.revision = u64::MAX).is_err());
+    }
+
+    #[test]
+    fn the_middle_of_a_very_long_session_is_dropped_and_counted() {
+        let mut long = sample();
+        long.events = vec![long.events[0].clone(); EVENTS_MAX + 3];
+        long.events[0].offset = 1;
+        long.events[EVENTS_MAX + 2].offset = 2;
+        long.events_dropped = 10;
+        bound_events(&mut long);
+        assert_eq!((long.events.len(), long.events_dropped), (EVENTS_MAX, 13));
+        assert_eq!((long.events[0].offset, long.events[EVENTS_MAX - 1].offset), (1, 2));
     }
 }
