@@ -7,7 +7,7 @@ use blocksift_tests::simulate::batch;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Collector, Node, detect, end, free_address};
+use crate::harness::{Collector, Node, PATIENCE, detect, end, free_address};
 
 #[test]
 fn what_was_flagged_while_the_collector_was_down_arrives_when_it_is_up() {
@@ -21,7 +21,7 @@ fn what_was_flagged_while_the_collector_was_down_arrives_when_it_is_up() {
 
     // Nobody listens: the reports wait in the agent's spool, over a restart of the agent too.
     let mut agent = node.start_agent();
-    agent.wait_for_line("collector", crate::harness::PATIENCE).unwrap();
+    agent.wait_for_line("reports are not taken", PATIENCE).unwrap();
     end(agent);
     let agent = node.start_agent();
     let collector = Collector::start_on(folder.path(), address);

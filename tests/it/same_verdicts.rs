@@ -22,6 +22,7 @@ fn detect_and_run_flag_the_same_blocks_with_the_same_scores() {
 
     let agent = node.start_agent();
     collector.wait_for(Node::NAME, "sessions_scored", 600);
+    collector.wait_for(Node::NAME, "lines_read", batch.written.lines);
     collector.wait_for_flags(&detected.flags());
     let summary = collector.summary(Node::NAME);
     for name in ["lines_read", "lines_in_sessions", "lines_without_key", "bytes_read"] {
