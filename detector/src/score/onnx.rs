@@ -111,7 +111,7 @@ fn run(plan: &Arc<Plan>, window: &Window) -> TractResult<f32> {
 
 fn plan(proto: &pb::ModelProto, length: usize) -> TractResult<Arc<Plan>> {
     // Shapes written by a quantizer may name a batch that this plan fixes.
-    tract_onnx::onnx()
+    onnx()
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true)
         .model_for_proto_model(proto)?

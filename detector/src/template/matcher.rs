@@ -25,13 +25,13 @@ enum Wildcard {
 #[derive(Clone, Debug)]
 enum Part {
     /// Made ready for searching once: that costs more than a search.
-    Constant(Finder<'static>),
+    Constant(Box<Finder<'static>>),
     Wildcard(Wildcard),
 }
 
 impl Part {
     fn constant(text: &str) -> Self {
-        Self::Constant(Finder::new(text.as_bytes()).into_owned())
+        Self::Constant(Box::new(Finder::new(text.as_bytes()).into_owned()))
     }
 }
 
