@@ -29,6 +29,9 @@ use crate::tail::{Phase, QUIET_AFTER_MS, Read, Saved, Tail};
 /// After a restart, no session is scored for this long: the last records of the files have to be complete first.
 const SETTLE_MS: i64 = QUIET_AFTER_MS + 1_000;
 
+/// Bytes read at which a commit does not wait for its interval: it holds every changed session in memory at once.
+const COMMIT_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
+
 /// Feeds the detector until it is told to stop.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -49,6 +52,8 @@ pub(crate) struct Feed {
     ended: HashMap<FileId, Ledger>,
     reports: Vec<Report>,
     committed: Instant,
+    /// Bytes read since then.
+    uncommitted_bytes: u64,
     /// Time that the detector was told last.
     ticked_ms: i64,
     /// Time of the first round.
@@ -105,6 +110,7 @@ impl Feed {
             ended: HashMap::new(),
             reports: Vec::new(),
             committed: Instant::now(),
+            uncommitted_bytes: 0,
             ticked_ms,
             started_ms: None,
             since_ms: meta.since_ms,
@@ -145,6 +151,7 @@ impl Feed {
                 None => return Ok(Round::CaughtUp),
                 Some(Read::Bytes { file, offset, bytes }) => {
                     self.detector.push(file, offset, bytes);
+                    self.uncommitted_bytes += bytes.len() as u64;
                     self.fed.insert(file);
                 }
                 Some(Read::Quiet(file)) => self.detector.close_records(file),
@@ -161,10 +168,12 @@ impl Feed {
         }
     }
 
-    /// Commits at once when there are reports, else when the interval has passed.
+    /// Commits at once when there are reports, else when the interval has passed or much was read.
     fn commit_if_due(&mut self) -> Result<(), StateError> {
         self.reports.append(&mut self.detector.take_reports());
-        if self.reports.is_empty() && self.committed.elapsed() < self.commit_interval {
+        let due =
+            self.committed.elapsed() >= self.commit_interval || self.uncommitted_bytes >= COMMIT_BYTES_MAX;
+        if self.reports.is_empty() && !due {
             return Ok(());
         }
         let (files, files_forgotten) = self.tail.take_changes();
@@ -173,6 +182,7 @@ impl Feed {
 
     fn commit(&mut self, files: Vec<Saved>, files_forgotten: Vec<FileId>) -> Result<(), StateError> {
         self.committed = Instant::now();
+        self.uncommitted_bytes = 0;
         let sessions = self.detector.take_changes();
         let mut reports = std::mem::take(&mut self.reports);
         if files.is_empty() && files_forgotten.is_empty() && sessions.is_empty() && reports.is_empty() {

@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, anyhow};
 use clap::Args as ClapArgs;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tracing::info;
 
@@ -32,6 +32,12 @@ pub(crate) struct Args {
 /// # Errors
 /// When it cannot start, or the disk of its store fails.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
+    let mut signals = {
+        let _entered = runtime.enter();
+        Signals::new().context("signals cannot be waited for")?
+    };
     let config = Config::load(&args.config)?;
     let model = crate::model::load(config.model.as_deref())?;
     let (store, mut restored) = Store::open(&config.state_dir)?;
@@ -57,28 +63,29 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let since_ms = restored.meta.since_ms;
     let feed = Feed::new(&config, model, Arc::clone(&store), restored, status, stopping);
 
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     runtime.block_on(async {
         let shipper = Shipper::new(config.ship, store, watched, sender, since_ms)?;
-        let shipper = tokio::spawn(shipper.run());
+        let mut shipper = tokio::spawn(shipper.run());
         let mut feed = spawn(feed)?;
         let stopped = tokio::select! {
-            signal = stop_signal() => {
-                signal?;
+            () = signals.next() => {
                 info!("stopping");
                 drop(stop);
                 tokio::select! {
                     stopped = &mut feed => stopped,
-                    again = stop_signal() => return again.map(|()| ExitCode::SUCCESS),
+                    () = signals.next() => return Ok(ExitCode::SUCCESS),
                 }
             }
             stopped = &mut feed => stopped,
+            shipped = &mut shipper => {
+                shipped?.context("reports cannot be shipped; nothing is lost")?;
+                return Err(anyhow!("shipping ended before reading did"));
+            }
         };
         stopped.map_err(|_| anyhow!("feed thread died"))?.context("agent cannot go on; nothing is lost")?;
         tokio::select! {
             shipped = shipper => shipped??,
-            again = stop_signal() => again?,
+            () = signals.next() => {}
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -95,13 +102,22 @@ fn spawn(feed: Feed) -> anyhow::Result<oneshot::Receiver<Result<(), crate::state
     Ok(stopped)
 }
 
-/// Returns when the next SIGINT or SIGTERM has come.
-async fn stop_signal() -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM, from the moment this is made.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    /// Returns when the next one has come.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

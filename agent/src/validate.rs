@@ -103,3 +103,34 @@ fn report(out: &mut impl Write, path: &Path, config: &Config, model: &str) -> io
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(settings: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        fs::write(&path, format!("node = \"dn1\"\n{settings}\n[logs]\npaths = [\"/absent/*.log\"]\n"))
+            .unwrap();
+        check(&path).err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn what_the_machine_does_not_allow_is_told_beside_what_is_written_wrong() {
+        let told = told("stat_dir = 1\nstate_dir = \"/dev/null/state\"\nmodel = \"/absent.onnx\"");
+        for (place, said) in
+            [(":2:1: ", "did you mean `state_dir`?"), (":3:13: ", "/dev/null"), (":4:9: ", "absent.onnx")]
+        {
+            assert!(told.contains(place) && told.contains(said), "{place} {said} is not in\n{told}");
+        }
+    }
+
+    #[test]
+    fn a_state_directory_is_not_made_by_the_check() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("a/b");
+        assert_eq!(told(&format!("state_dir = {state:?}")), "");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -332,3 +332,22 @@ fn only_what_changed_is_handed_out_for_keeping() {
     scene.poll();
     assert!(scene.tail.take_changes().0.is_empty());
 }
+
+#[test]
+fn a_file_that_cannot_be_opened_is_counted_and_tried_again() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut scene = Scene::new();
+    scene.append("a.log", "1\n");
+    fs::set_permissions(scene.path("a.log"), fs::Permissions::from_mode(0o000)).unwrap();
+    if File::open(scene.path("a.log")).is_ok() {
+        println!("SKIPPED: this user may open any file");
+        return;
+    }
+    assert!(scene.poll().is_empty());
+    assert!(scene.poll().is_empty());
+    assert_eq!(scene.tail.counts().files_unreadable, 1);
+    fs::set_permissions(scene.path("a.log"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(scene.poll(), ["0@0:1\n"]);
+    assert_eq!(scene.tail.counts().files_unreadable, 0);
+}
