@@ -1,0 +1,113 @@
+//! Sessions to train on or to evaluate with, from whatever file holds them. What a session file is, its header says.
+
+mod loghub;
+mod sessions;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use blocksift_detector::template::Template;
+use blocksift_detector::token::{Token, Tokenizer};
+use flate2::bufread::MultiGzDecoder;
+
+pub(crate) use loghub::{read_log, read_structured};
+pub(crate) use sessions::read as read_sessions;
+
+/// One labelled session, or several alike.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Session {
+    /// `blk_<id>`; empty where the file names none.
+    pub(crate) block: String,
+    /// Node whose part of the session this is; `None` if it is the whole.
+    pub(crate) node: Option<String>,
+    /// The label.
+    pub(crate) abnormal: bool,
+    /// In a sample that has the natural class ratio.
+    pub(crate) natural: bool,
+    /// How many such sessions this stands for.
+    pub(crate) count: u32,
+    /// The events as tokens, whole, in order of the log.
+    pub(crate) tokens: Vec<Token>,
+}
+
+/// What was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Sessions {
+    /// In the order of the file.
+    pub(crate) list: Vec<Session>,
+    /// Events whose template the tokenizer does not know.
+    pub(crate) events_unknown: u64,
+    /// Rows of the file that are left out since no label names their block.
+    pub(crate) unlabelled: u64,
+}
+
+impl Sessions {
+    /// Whether these are parts of sessions, one for each node.
+    #[must_use]
+    pub(crate) fn per_node(&self) -> bool {
+        self.list.iter().any(|session| session.node.is_some())
+    }
+}
+
+/// Tokens by the data set's numbers of events.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys(BTreeMap<u32, Token>);
+
+impl Keys {
+    /// The numbers of `catalogue` as `tokenizer` reads them.
+    #[must_use]
+    pub(crate) fn new(catalogue: &[Template], tokenizer: &Tokenizer) -> Self {
+        let token = |template: &Template| Some((template.key?, tokenizer.token(template.id())));
+        Self(catalogue.iter().filter_map(token).collect())
+    }
+
+    /// The token of an event written as `22` or `E22`; unknown if the catalogue lacks it.
+    #[must_use]
+    pub(crate) fn token(&self, event: &str) -> Token {
+        let number = event.strip_prefix(['E', 'e']).unwrap_or(event);
+        number.parse().ok().and_then(|key: u32| self.0.get(&key).copied()).unwrap_or(Token::UNKNOWN)
+    }
+}
+
+/// Opens a file, unpacked if it is gzip, whatever its name.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    let failed = || format!("{} cannot be read; check the path and its permissions", path.display());
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path).with_context(failed)?);
+    let gzip = file.fill_buf().with_context(failed)?.starts_with(&[0x1f, 0x8b]);
+    Ok(if gzip {
+        Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file)))
+    } else {
+        Box::new(file)
+    })
+}
+
+/// Reads a label: `1`, `Anomaly`, `Fail` are abnormal, `0`, `Normal`, `Success` are not.
+fn label(text: &str) -> Result<bool> {
+    Ok(match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "anomaly" | "abnormal" | "fail" | "true" => true,
+        "0" | "normal" | "success" | "false" => false,
+        _ => bail!("label `{text}` is not 0, 1, Normal, Anomaly, Success or Fail"),
+    })
+}
+
+/// A CSV reader and its header.
+fn csv_reader<R: Read>(reader: R, path: &Path) -> Result<(csv::Reader<R>, Vec<String>)> {
+    let mut reader = csv::Reader::from_reader(reader);
+    let header = reader.headers().with_context(|| format!("{} cannot be read as CSV", path.display()))?;
+    let header = header.iter().map(|name| name.trim().to_owned()).collect();
+    Ok((reader, header))
+}
+
+/// Where a column is.
+fn column(header: &[String], names: &[&str]) -> Option<usize> {
+    header.iter().position(|name| names.contains(&name.as_str()))
+}
+
+#[cfg(test)]
+mod tests;
