@@ -107,7 +107,8 @@ fn a_report_says_what_happened() {
     assert_eq!(failed.contribution, 0.25);
     let start = usize::try_from(failed.offset).unwrap();
     let end = start + usize::try_from(failed.bytes).unwrap();
-    assert!(LOG[start..end].starts_with("110203 040508") && LOG[start..end].ends_with("745)\n"));
+    let record = &LOG.as_bytes()[start..end];
+    assert!(record.starts_with(b"110203 040508") && record.ends_with(b"745)\n"));
     let unknown = &reports[1].events[0];
     assert_eq!(unknown.text, "never seen before: <blk>");
 }

@@ -90,8 +90,8 @@ fn templates_beyond_the_limit_share_one() {
 proptest! {
     #[test]
     fn any_text_and_message_are_accepted(text in ".{0,40}", message in prop::collection::vec(any::<u8>(), 0..80)) {
-        catalogue(&[&text]).find(&message);
-        mask(&message);
+        drop(catalogue(&[&text]).find(&message));
+        drop(mask(&message));
     }
 
     #[test]

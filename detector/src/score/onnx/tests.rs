@@ -155,7 +155,8 @@ fn a_token_beyond_the_vocabulary_and_a_short_window_are_errors() {
 
 #[test]
 fn a_graph_that_breaks_the_contract_is_refused() {
-    let cases: [(&str, fn(&mut pb::GraphProto)); 9] = [
+    type Break = fn(&mut pb::GraphProto);
+    let cases: [(&str, Break); 9] = [
         ("operator `Loop`", |graph| graph.node[0].op_type = "Loop".to_owned()),
         ("operator `Identity`", |graph| graph.node[0].domain = "com.example".to_owned()),
         ("outside of the file", |graph| {
