@@ -87,7 +87,6 @@ pub(crate) fn count(summary: &Value, name: &str) -> u64 {
 }
 
 fn block_and_score(report: &Value) -> (String, f32) {
-    #[expect(clippy::cast_possible_truncation, reason = "scores are written from f32")]
     let score = report["score"].as_f64().unwrap() as f32;
     (report["block"].as_str().unwrap().to_owned(), score)
 }
