@@ -25,9 +25,18 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
-/// Runs a program to its end, with `input` on its standard input.
+/// Runs a program to its end, with nothing on its standard input.
 pub(crate) fn run<A: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = A>) -> Said {
-    let output = Command::new(binary(name)).args(arguments).stdin(Stdio::null()).output().unwrap();
+    run_with_input(name, arguments, Stdio::null())
+}
+
+/// Runs a program to its end.
+pub(crate) fn run_with_input<A: AsRef<OsStr>>(
+    name: &str,
+    arguments: impl IntoIterator<Item = A>,
+    input: Stdio,
+) -> Said {
+    let output = Command::new(binary(name)).args(arguments).stdin(input).output().unwrap();
     let said = Said {
         code: output.status.code().expect("ended by a signal"),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -86,7 +95,7 @@ pub(crate) fn count(summary: &Value, name: &str) -> u64 {
     summary[name].as_u64().unwrap_or_else(|| panic!("`{name}` is missing in {summary}"))
 }
 
-fn block_and_score(report: &Value) -> (String, f32) {
+pub(crate) fn block_and_score(report: &Value) -> (String, f32) {
     let score = report["score"].as_f64().unwrap() as f32;
     (report["block"].as_str().unwrap().to_owned(), score)
 }
@@ -164,24 +173,29 @@ pub(crate) fn free_address() -> SocketAddr {
 
 /// A node with a log folder, a state and an agent's configuration.
 pub(crate) struct Node {
+    name: String,
     folder: TempDir,
 }
 
 impl Node {
-    /// Name in reports.
+    /// Name in reports, unless another is given.
     pub(crate) const NAME: &str = "node1";
 
     /// Its agent reads `hdfs.log*` and ships to `collector`; `sessions` are further lines of that section.
     pub(crate) fn new(collector: SocketAddr, sessions: &str) -> Self {
+        Self::named(Self::NAME, collector, sessions)
+    }
+
+    pub(crate) fn named(name: &str, collector: SocketAddr, sessions: &str) -> Self {
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("logs")).unwrap();
-        let node = Self { folder };
+        let node = Self { name: name.to_owned(), folder };
         let configuration = format!(
             "node = \"{}\"\nzone = \"UTC\"\nstate_dir = \"{}\"\ncommit_interval_ms = 50\n\
              [logs]\npaths = [\"{}*\"]\npoll_interval_ms = 20\n\
              [sessions]\nidle_timeout_s = 1\n{sessions}\n\
              [ship]\nendpoint = \"http://{collector}\"\nsummary_interval_s = 1\nbackoff_max_s = 1\n",
-            Self::NAME,
+            node.name,
             node.folder.path().join("state").display(),
             node.log().display(),
         );

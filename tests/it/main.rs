@@ -14,8 +14,10 @@
 
 mod bad_input;
 mod bad_set_up;
+mod cluster;
 mod delivery;
 mod harness;
+mod inputs;
 mod public_log;
 mod rotation;
 mod same_verdicts;
