@@ -39,4 +39,13 @@ pub trait Score: Send {
     /// # Errors
     /// [`ScoreError`] for the first window that cannot be scored.
     fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError>;
+
+    /// As [`score`](Self::score), but a score may differ in its last bits with what else is among `windows`, for the
+    /// sake of speed. Not for verdicts.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score)'s.
+    fn estimate(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
+        self.score(windows)
+    }
 }

@@ -1,6 +1,7 @@
 //! The score cache: sessions repeat, so most windows have been scored before.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use lru::LruCache;
 
@@ -62,23 +63,36 @@ impl Cache {
         if let Some(known) = self.contributions.get(tokens) {
             return Ok(known.clone());
         }
+        // Leaving out any of several equal neighbours leaves the same session.
         let whole = window(tokens);
-        let mut contributions = vec![0.0; tokens.len()];
-        let mut without = Vec::with_capacity(tokens.len());
-        let head = whole.0.len() - whole.0.len() / 2;
-        let tail = tokens.len().saturating_sub(whole.0.len() / 2);
-        for (left_out, contribution) in contributions.iter_mut().enumerate() {
-            if tokens.len() > whole.0.len() && (head..tail).contains(&left_out) {
+        let middle = middle(tokens.len(), whole.0.len());
+        let mut windows: Vec<Window> = Vec::new();
+        let mut window_of = Vec::with_capacity(tokens.len());
+        for (at, token) in tokens.iter().enumerate() {
+            let repeated = at > 0 && tokens.get(at - 1) == Some(token) && !middle.contains(&(at - 1));
+            if middle.contains(&at) {
+                window_of.push(None);
                 continue;
             }
-            without.clear();
-            without
-                .extend(tokens.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, token)| *token));
-            *contribution = score - one(scorer, &window(&without))?;
+            if !repeated {
+                let (before, rest) = tokens.split_at(at);
+                windows.push(window(&[before, rest.get(1..).unwrap_or_default()].concat()));
+            }
+            window_of.push(windows.len().checked_sub(1));
         }
+        let scores = scorer.estimate(&windows)?;
+        let without = |window: &Option<usize>| window.and_then(|window| scores.get(window)).copied();
+        let contributions: Vec<f32> =
+            window_of.iter().map(|window| without(window).map_or(0.0, |without| score - without)).collect();
         self.contributions.put(tokens.to_vec(), contributions.clone());
         Ok(contributions)
     }
+}
+
+/// Events of a session of `tokens` that a window of `length` leaves out.
+fn middle(tokens: usize, length: usize) -> Range<usize> {
+    let tail = length / 2;
+    if tokens <= length { 0..0 } else { length - tail..tokens - tail }
 }
 
 fn one(scorer: &mut dyn Score, window: &Window) -> Result<f32, ScoreError> {
@@ -122,6 +136,10 @@ mod tests {
         let calls = scorer.0;
         cache.contributions(&tokens, 0.25, |t| tokenizer.window(t), &mut scorer).unwrap();
         assert_eq!(scorer.0, calls, "remembered");
+        let tokens = [9, 9, 9].map(Token);
+        let contributions = cache.contributions(&tokens, 0.75, |t| tokenizer.window(t), &mut scorer).unwrap();
+        assert_eq!(contributions, [0.25; 3]);
+        assert_eq!(scorer.0, calls + 1, "equal neighbours are scored once");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Reads a model file and scores windows through tract. The graph is checked before tract sees it: operators, external
 //! data, names, types and shapes of input and output, rows of the embedding. A token is checked before each run, since
-//! one beyond the embedding panics inside tract's Gather. Windows run one at a time, so that a score cannot depend on
-//! its batch.
+//! one beyond the embedding panics inside tract's Gather.
+//!
+//! A score is made by a plan for one window, so that it cannot depend on its batch. Estimates, such as those behind
+//! contributions, run in batches, which costs a fraction a window; their last bits differ, since tract adds up the
+//! head of the net in another order.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,6 +14,7 @@ use std::sync::Arc;
 use prost::Message;
 use tract_onnx::pb::{self, tensor_proto::DataType, tensor_shape_proto::dimension, type_proto};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::bail;
 
 use super::{Score, ScoreError};
 use crate::model::{Metadata, ModelError};
@@ -29,11 +34,19 @@ const OPERATORS: &[&str] = &[
     "Reshape", "Shape", "Sigmoid", "Slice", "Softmax", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 ];
 
+/// Windows in a batch.
+const BATCH: usize = 32;
+/// From this many windows on a batch is worth its padding.
+const BATCH_FROM: usize = 8;
+
 type Plan = TypedRunnableModel;
 
-/// Scores windows with tract, one at a time.
+/// Scores windows with tract.
 pub struct TractScorer {
-    plan: Arc<Plan>,
+    single: Arc<Plan>,
+    /// Made when first needed; `None` for a graph that takes no batch.
+    batch: OnceCell<Option<Arc<Plan>>>,
+    proto: pb::ModelProto,
     length: usize,
     rows: usize,
 }
@@ -54,8 +67,8 @@ pub fn load(bytes: &[u8]) -> Result<(Metadata, TractScorer), ModelError> {
     check_operators(graph)?;
     check_ports(graph, length)?;
     check_embedding(graph, rows)?;
-    let plan = guarded(|| plan(&proto, length)).map_err(contract)?;
-    let mut scorer = TractScorer { plan, length, rows };
+    let single = guarded(|| plan(&proto, 1, length)).map_err(contract)?;
+    let mut scorer = TractScorer { single, batch: OnceCell::new(), proto, length, rows };
     // Also warms the plan.
     let padding = Window(vec![Token::PAD; length].into_boxed_slice());
     scorer.score(&[padding]).map_err(|error| contract(error.to_string()))?;
@@ -67,12 +80,32 @@ impl Score for TractScorer {
         for window in windows {
             self.check(window)?;
         }
-        guarded(|| windows.iter().map(|window| run(&self.plan, window)).collect())
-            .map_err(ScoreError::Runtime)
+        let mut scores = Vec::with_capacity(windows.len());
+        let mut singles = windows.chunks(1);
+        guarded(|| singles.try_for_each(|window| run(&self.single, window, 1, &mut scores)))
+            .map_err(ScoreError::Runtime)?;
+        Ok(scores)
+    }
+
+    fn estimate(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
+        let plan = if windows.len() < BATCH_FROM { None } else { self.batch_plan() };
+        let Some(plan) = plan else { return self.score(windows) };
+        for window in windows {
+            self.check(window)?;
+        }
+        let mut scores = Vec::with_capacity(windows.len());
+        let mut batches = windows.chunks(BATCH);
+        guarded(|| batches.try_for_each(|batch| run(plan, batch, BATCH, &mut scores)))
+            .map_err(ScoreError::Runtime)?;
+        Ok(scores)
     }
 }
 
 impl TractScorer {
+    fn batch_plan(&self) -> Option<&Arc<Plan>> {
+        self.batch.get_or_init(|| guarded(|| plan(&self.proto, BATCH, self.length)).ok()).as_ref()
+    }
+
     fn check(&self, window: &Window) -> Result<(), ScoreError> {
         let found = window.0.len();
         if found != self.length {
@@ -94,28 +127,35 @@ impl std::fmt::Debug for TractScorer {
     }
 }
 
-fn run(plan: &Arc<Plan>, window: &Window) -> TractResult<f32> {
-    let tokens: Vec<i64> = window.0.iter().map(|token| i64::from(token.0)).collect();
-    let input = Tensor::from_shape(&[1, tokens.len()], &tokens)?;
-    let output = plan.run(tvec!(input.into()))?;
-    let score = match output.first() {
-        Some(output) if output.len() == 1 => output.cast_to_scalar::<f32>()?,
-        _ => tract_onnx::tract_core::internal::bail!("`score` of one window is not one number"),
-    };
-    if (0.0..=1.0).contains(&score) {
-        Ok(score)
-    } else {
-        tract_onnx::tract_core::internal::bail!("score {score} is not in 0..=1")
+/// Scores `windows` in a plan of `rows` rows, of which those beyond the windows are padding.
+fn run(plan: &Arc<Plan>, windows: &[Window], rows: usize, scores: &mut Vec<f32>) -> TractResult<()> {
+    let length = windows.first().map_or(0, |window| window.0.len());
+    let mut tokens = Vec::with_capacity(rows * length);
+    for window in windows {
+        tokens.extend(window.0.iter().map(|token| i64::from(token.0)));
     }
+    tokens.resize(rows * length, i64::from(Token::PAD.0));
+    let output = plan.run(tvec!(Tensor::from_shape(&[rows, length], &tokens)?.into()))?;
+    let output = match output.first() {
+        Some(output) if output.len() == rows => output.cast_to::<f32>()?,
+        _ => bail!("`score` is not one number for each window"),
+    };
+    for &score in output.try_as_plain_ram()?.as_slice::<f32>()?.iter().take(windows.len()) {
+        if !(0.0..=1.0).contains(&score) {
+            bail!("score {score} is not in 0..=1");
+        }
+        scores.push(score);
+    }
+    Ok(())
 }
 
-fn plan(proto: &pb::ModelProto, length: usize) -> TractResult<Arc<Plan>> {
+fn plan(proto: &pb::ModelProto, rows: usize, length: usize) -> TractResult<Arc<Plan>> {
     // Shapes written by a quantizer may name a batch that this plan fixes.
     onnx()
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true)
         .model_for_proto_model(proto)?
-        .with_input_fact(0, i64::fact([1, length]).into())?
+        .with_input_fact(0, i64::fact([rows, length]).into())?
         .into_optimized()?
         .into_runnable()
 }

@@ -130,6 +130,13 @@ fn a_model_scores_alike_alone_and_among_others() {
     for (window, score) in windows.iter().zip(&together) {
         assert_eq!(scorer.score(std::slice::from_ref(window)).unwrap(), [*score]);
     }
+    let many: Vec<Window> = windows.iter().cycle().take(75).cloned().collect();
+    assert_eq!(scorer.score(&many).unwrap(), together.repeat(25));
+    let estimates = scorer.estimate(&many).unwrap();
+    assert_eq!(estimates.len(), 75);
+    for (estimate, score) in estimates.iter().zip(together.repeat(25)) {
+        assert!((estimate - score).abs() < 1e-6);
+    }
     assert_eq!(scorer.score(&[]).unwrap(), [0f32; 0]);
 }
 
