@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(together, alone);
         let estimates = model.estimate(&windows).unwrap();
         let difference = estimates.iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(difference < 1e-5, "{difference}");
+        assert!(difference < 1e-3, "{difference}");
     }
 
     #[test]

@@ -289,7 +289,7 @@ impl Model {
         self.scorer.score(windows)
     }
 
-    /// As [`score`](Self::score), but faster, and equal to it only but for the last bits.
+    /// As [`score`](Self::score), but faster where that can be had; see [`Score::estimate`].
     ///
     /// # Errors
     /// As [`score`](Self::score)'s.

@@ -40,8 +40,8 @@ pub trait Score: Send {
     /// [`ScoreError`] for the first window that cannot be scored.
     fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError>;
 
-    /// As [`score`](Self::score), but a score may differ in its last bits with what else is among `windows`, for the
-    /// sake of speed. Not for verdicts.
+    /// As [`score`](Self::score), but faster where that can be had, and equal to it only within the rounding of one
+    /// int8 step. For comparing windows with each other, not for verdicts.
     ///
     /// # Errors
     /// As [`score`](Self::score)'s.

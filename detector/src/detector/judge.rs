@@ -52,7 +52,7 @@ impl Judge {
             Vec::new()
         } else {
             let window = |tokens: &[Token]| model.tokenizer.window(tokens);
-            self.cache.contributions(&self.tokens, score, window, model.scorer.as_mut())?
+            self.cache.contributions(&self.tokens, window, model.scorer.as_mut())?
         };
         Ok(Judgement { score, reasons, contributions })
     }

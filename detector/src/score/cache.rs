@@ -56,7 +56,6 @@ impl Cache {
     pub(crate) fn contributions(
         &mut self,
         tokens: &[Token],
-        score: f32,
         window: impl Fn(&[Token]) -> Window,
         scorer: &mut dyn Score,
     ) -> Result<Vec<f32>, ScoreError> {
@@ -80,10 +79,13 @@ impl Cache {
             }
             window_of.push(windows.len().checked_sub(1));
         }
+        // Estimates are compared with an estimate.
+        windows.push(whole);
         let scores = scorer.estimate(&windows)?;
+        let with = scores.last().copied().unwrap_or(0.0);
         let without = |window: &Option<usize>| window.and_then(|window| scores.get(window)).copied();
         let contributions: Vec<f32> =
-            window_of.iter().map(|window| without(window).map_or(0.0, |without| score - without)).collect();
+            window_of.iter().map(|window| without(window).map_or(0.0, |without| with - without)).collect();
         self.contributions.put(tokens.to_vec(), contributions.clone());
         Ok(contributions)
     }
@@ -131,15 +133,15 @@ mod tests {
         let (mut cache, mut scorer) = (Cache::new(8), Nines(0));
         let tokenizer = Tokenizer::new(4, &[]);
         let tokens = [Token(2), Token(9), Token(3)];
-        let contributions = cache.contributions(&tokens, 0.25, |t| tokenizer.window(t), &mut scorer).unwrap();
+        let contributions = cache.contributions(&tokens, |t| tokenizer.window(t), &mut scorer).unwrap();
         assert_eq!(contributions, [0.0, 0.25, 0.0]);
         let calls = scorer.0;
-        cache.contributions(&tokens, 0.25, |t| tokenizer.window(t), &mut scorer).unwrap();
+        cache.contributions(&tokens, |t| tokenizer.window(t), &mut scorer).unwrap();
         assert_eq!(scorer.0, calls, "remembered");
         let tokens = [9, 9, 9].map(Token);
-        let contributions = cache.contributions(&tokens, 0.75, |t| tokenizer.window(t), &mut scorer).unwrap();
+        let contributions = cache.contributions(&tokens, |t| tokenizer.window(t), &mut scorer).unwrap();
         assert_eq!(contributions, [0.25; 3]);
-        assert_eq!(scorer.0, calls + 1, "equal neighbours are scored once");
+        assert_eq!(scorer.0, calls + 2, "equal neighbours are scored once");
     }
 
     #[test]
@@ -147,7 +149,7 @@ mod tests {
         let (mut cache, mut scorer) = (Cache::new(8), Nines(0));
         let tokenizer = Tokenizer::new(4, &[]);
         let tokens: Vec<Token> = [9, 2, 2, 9, 2, 2, 2].into_iter().map(Token).collect();
-        let contributions = cache.contributions(&tokens, 0.25, |t| tokenizer.window(t), &mut scorer).unwrap();
+        let contributions = cache.contributions(&tokens, |t| tokenizer.window(t), &mut scorer).unwrap();
         assert_eq!(contributions, [0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     }
 }
