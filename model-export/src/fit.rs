@@ -12,6 +12,9 @@ const WARM_UP: f32 = 50.0;
 const MEAN: f32 = 0.9;
 const SQUARE: f32 = 0.999;
 
+/// Beyond this a teacher's logit says no more, so that none outweighs the others.
+const LOGIT_MAX: f32 = 8.0;
+
 /// One distinct session.
 #[derive(Clone, Debug)]
 pub(crate) struct Example {
@@ -21,6 +24,13 @@ pub(crate) struct Example {
     pub(crate) abnormal: bool,
     /// Factor on its loss.
     pub(crate) weight: f32,
+}
+
+impl Example {
+    /// The same with the square root of its weight.
+    pub(crate) fn tempered(&self) -> Self {
+        Self { weight: self.weight.sqrt(), ..self.clone() }
+    }
 }
 
 /// How to fit.
@@ -39,13 +49,22 @@ pub(crate) struct Recipe {
     pub(crate) unknown: f32,
 }
 
-/// A net fitted to `examples`. `progress` is called after each epoch.
-pub(crate) fn fit(shape: Shape, examples: &[Example], recipe: Recipe, seed: u64, progress: &dyn Fn()) -> Net {
+/// A net fitted to `examples`: to their labels, or to the mean logit that `teachers` give what is shown, if there are
+/// any. `progress` is called after each epoch.
+pub(crate) fn fit(
+    shape: Shape,
+    examples: &[Example],
+    recipe: Recipe,
+    teachers: &[Net],
+    seed: u64,
+    progress: &dyn Fn(),
+) -> Net {
+    let teachers: Vec<Ready<'_>> = teachers.iter().map(Ready::new).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut net = Net::random(shape, &mut rng);
     let mut adam = Adam::new(shape);
     let mut gradient = Gradient::new(shape);
-    let mut pass = Pass::new(shape);
+    let (mut pass, mut teaching) = (Pass::new(shape), Pass::new(shape));
     let mean_weight =
         examples.iter().map(|example| example.weight).sum::<f32>() / examples.len().max(1) as f32;
     let mut order: Vec<usize> = (0..examples.len()).collect();
@@ -59,8 +78,11 @@ pub(crate) fn fit(shape: Shape, examples: &[Example], recipe: Recipe, seed: u64,
                 tokens.clone_from(&example.tokens);
                 vary(&mut tokens, recipe, &mut rng);
                 let probability = sigmoid(ready.logit(&tokens, &mut pass));
-                let error = probability - f32::from(u8::from(example.abnormal));
-                let slope = error * example.weight / (mean_weight * batch.len() as f32);
+                let target = match teachers.as_slice() {
+                    [] => f32::from(u8::from(example.abnormal)),
+                    teachers => taught(teachers, &tokens, &mut teaching),
+                };
+                let slope = (probability - target) * example.weight / (mean_weight * batch.len() as f32);
                 ready.backward(&tokens, slope, &mut pass, &mut gradient);
             }
             let slopes = gradient.take(&net);
@@ -77,6 +99,12 @@ pub(crate) fn fit(shape: Shape, examples: &[Example], recipe: Recipe, seed: u64,
 #[must_use]
 pub(crate) fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
+}
+
+/// What several nets, of one shape, say together.
+fn taught(teachers: &[Ready<'_>], tokens: &[u16], pass: &mut Pass) -> f32 {
+    let logits = teachers.iter().map(|teacher| teacher.logit(tokens, pass).clamp(-LOGIT_MAX, LOGIT_MAX));
+    sigmoid(logits.sum::<f32>() / teachers.len() as f32)
 }
 
 fn vary(tokens: &mut [u16], recipe: Recipe, rng: &mut ChaCha8Rng) {

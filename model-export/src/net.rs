@@ -329,3 +329,6 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
+
+#[cfg(test)]
+mod tests;

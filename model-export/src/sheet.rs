@@ -97,13 +97,6 @@ impl Sheet {
         Self { view, threshold, abnormal_share, sessions: normal + abnormal, abnormal, rows }
     }
 
-    /// F1 of a method over a subset, weighted; NaN if there is no such row.
-    #[must_use]
-    pub(crate) fn f1(&self, method: &str, subset: &str) -> f64 {
-        let row = self.rows.iter().find(|row| row.method == method && row.subset == subset);
-        row.map_or(f64::NAN, |row| row.weighted.f1())
-    }
-
     /// The sheet with stable names; a figure that does not exist is null.
     #[must_use]
     pub(crate) fn json(&self) -> Map<String, Value> {

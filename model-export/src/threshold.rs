@@ -4,7 +4,7 @@ use crate::sheet::metrics::{Item, Ranking, Weights};
 
 /// F1 that may be given up for a threshold nearer to the middle: validation sessions are too few to tell such
 /// thresholds apart, and the middle is where the net was fitted to put it.
-const TOLERANCE: f64 = 0.001;
+const TOLERANCE: f64 = 0.003;
 
 /// The threshold nearest to a logit of zero, score 0.5, among those whose weighted F1 is within the tolerance of the
 /// best. It lies halfway, in logits, between two scores that occur.

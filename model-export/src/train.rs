@@ -1,6 +1,7 @@
 //! `model-export train`: from labelled sessions to one .onnx file and its model card.
 
-mod choose;
+mod nets;
+mod views;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use crate::quantize::Quantized;
 use crate::sheet::metrics::Item;
 use crate::sheet::{ABNORMAL_SHARE, Column, Sheet, count_vector};
 use crate::{card, catalogue, graph, threshold};
+use views::Views;
 
 /// Golden inputs in a file.
 const GOLDEN: usize = 8;
@@ -67,11 +69,11 @@ pub(crate) struct Args {
     /// Seed of split, nets and order; equal seeds and data give equal files
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Nets fitted, of which the best on validation is written
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Nets fitted to the labels; the net that is written is fitted to what they say together
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1000))]
     nets: u32,
     /// Passes over the training sequences
-    #[arg(long, default_value_t = 160, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: u32,
     /// Sequences in a step
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -80,8 +82,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0.005)]
     rate: f32,
     /// Factor on the loss of normal sessions
-    #[arg(long, default_value_t = 12.0)]
+    #[arg(long, default_value_t = 25.0)]
     normal_weight: f32,
+    /// Factor on the loss of parts of sessions, see --node-sessions
+    #[arg(long, default_value_t = 0.3)]
+    node_weight: f32,
     /// Neighbouring events swapped at random while training, at most, for each event of a session
     #[arg(long, default_value_t = 2.0)]
     swaps: f32,
@@ -95,7 +100,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     width: u32,
     /// Events that a filter sees
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
     kernel: u32,
     /// Filters of the convolution
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -153,10 +158,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             );
         }
     }
-    let examples = choose::Examples::new(&data, args);
-    let net = choose::best(&examples, args);
+    let examples = nets::Examples::new(&data, args);
+    let net = nets::fitted(&examples, args);
     let quantized = Quantized::new(&net, examples.windows());
-    let mut metadata = metadata(args, &data, &train, &validation);
+    let views = Views::new(&data, Part::Train);
+    let known: Vec<&Group> = train.iter().chain(&views.by_node).chain(&views.namenode).collect();
+    let mut metadata = metadata(args, &data, &known, &validation);
     // The file is made three times: to choose the threshold by its own scores, to measure, and with the figures.
     let mut model = load(&net, &quantized, &metadata)?;
     let items = |groups: &[Group], scores: &[(f32, bool)]| -> Vec<Item> {
@@ -263,9 +270,9 @@ fn fingerprint(sessions: &[Session], nodes: Option<&Sessions>) -> String {
     format!("{:016x}", hasher.digest())
 }
 
-fn metadata(args: &Args, data: &Data, train: &[Group], validation: &[Group]) -> Metadata {
+fn metadata(args: &Args, data: &Data, train: &[&Group], validation: &[Group]) -> Metadata {
     let normal = train.iter().filter(|group| group.normal > 0);
-    let known = train.iter().chain(validation);
+    let known = train.iter().copied().chain(validation);
     let length = data.tokenizer.length;
     Metadata {
         name: args.name.clone(),
@@ -334,7 +341,7 @@ fn quantiles(groups: &[Group], scores: &[(f32, bool)]) -> Vec<f32> {
 fn measure(args: &Args, net: &Net, model: &mut Model, test: &[Group]) -> Result<Sheet> {
     let threshold = model.metadata.decision.threshold;
     let int8 = Column { name: "int8", verdicts: verdicts(model, test)? };
-    let float = choose::scores(net, &model.tokenizer, test);
+    let float = nets::scores(net, &model.tokenizer, test);
     let float = Column {
         name: "float",
         verdicts: float.into_iter().map(|score| (score, score >= threshold)).collect(),

@@ -1,19 +1,17 @@
-//! Fits several nets and chooses the one that validation likes best.
+//! Fits several nets, and one that learns from them all.
 
 use blocksift_detector::token::{Token, Tokenizer};
 
+use super::views::Views;
 use super::{Args, Data, progress};
 use crate::dataset::{Group, Part};
 use crate::fit::{Example, Recipe, fit, sigmoid};
 use crate::net::{Net, Pass, Ready, Shape};
-use crate::sheet::metrics::{Item, Ranking, Weights};
 
 /// What nets are fitted to and chosen by.
 pub(super) struct Examples {
     shape: Shape,
     train: Vec<Example>,
-    validation: Vec<Group>,
-    tokenizer: Tokenizer,
 }
 
 impl Examples {
@@ -28,45 +26,41 @@ impl Examples {
             hidden: args.hidden as usize,
         };
         let mut train = Vec::new();
-        for group in data.of(Part::Train) {
-            let tokens = window(&tokenizer, &group.tokens);
-            for (count, abnormal) in [(group.normal, false), (group.abnormal, true)] {
-                if count > 0 {
-                    let factor = if abnormal { 1.0 } else { args.normal_weight };
-                    train.push(Example { tokens: tokens.clone(), abnormal, weight: count as f32 * factor });
+        let mut add = |groups: &[Group], on_normal: f32, on_abnormal: f32| {
+            for group in groups {
+                let tokens = window(&tokenizer, &group.tokens);
+                for (count, factor, abnormal) in
+                    [(group.normal, on_normal, false), (group.abnormal, on_abnormal, true)]
+                {
+                    if count > 0 {
+                        train.push(Example {
+                            tokens: tokens.clone(),
+                            abnormal,
+                            weight: count as f32 * factor,
+                        });
+                    }
                 }
             }
-        }
-        Self { shape, train, validation: data.of(Part::Validation), tokenizer }
+        };
+        let (normal, node) = (args.normal_weight, args.node_weight);
+        let views = Views::new(data, Part::Train);
+        add(&data.of(Part::Train), normal, 1.0);
+        // These have the natural class ratio, in which a normal session counts as much as an abnormal one.
+        add(&views.by_node, normal * node, normal * node);
+        add(&views.namenode, normal * node, node);
+        add(&views.made_up, normal * node, normal * node);
+        Self { shape, train }
     }
 
     /// The windows trained on, without their padding.
     pub(super) fn windows(&self) -> impl Iterator<Item = &[u16]> {
         self.train.iter().map(|example| example.tokens.as_slice())
     }
-
-    /// Weighted F1 at its best threshold, then the area under the precision-recall curve: higher is better.
-    fn quality(&self, net: &Net, abnormal_share: f64) -> (f64, f64) {
-        let scores = scores(net, &self.tokenizer, &self.validation);
-        let item = |(group, score): (&Group, f32)| Item {
-            score,
-            flagged: false,
-            normal: group.normal as f64,
-            abnormal: group.abnormal as f64,
-        };
-        let items: Vec<Item> = self.validation.iter().zip(scores).map(item).collect();
-        let normal: f64 = items.iter().map(|item| item.normal).sum();
-        let abnormal: f64 = items.iter().map(|item| item.abnormal).sum();
-        let weights =
-            Weights { normal: (1.0 - abnormal_share) / normal, abnormal: abnormal_share / abnormal };
-        let ranking = Ranking::new(&items, weights);
-        (ranking.best().1, ranking.pr_auc_abnormal)
-    }
 }
 
-/// The best of `args.nets` nets. They are fitted side by side, each by its own seed, so the outcome does not depend
-/// on the number of cores.
-pub(super) fn best(examples: &Examples, args: &Args) -> Net {
+/// A net that says what `args.nets` nets say together, at the cost of one. These are fitted side by side, each by its
+/// own seed, so the outcome does not depend on the number of cores.
+pub(super) fn fitted(examples: &Examples, args: &Args) -> Net {
     let recipe = Recipe {
         epochs: args.epochs as usize,
         batch: args.batch as usize,
@@ -74,7 +68,7 @@ pub(super) fn best(examples: &Examples, args: &Args) -> Net {
         swaps: args.swaps,
         unknown: args.unknown,
     };
-    let bar = progress(u64::from(args.nets * args.epochs), "epochs {pos}/{len} {elapsed}");
+    let bar = progress(u64::from(args.nets + 1) * u64::from(args.epochs), "epochs {pos}/{len} {elapsed}");
     let seeds: Vec<u64> = (0..u64::from(args.nets)).map(|net| (args.seed << 16) + net).collect();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut nets = Vec::new();
@@ -84,21 +78,18 @@ pub(super) fn best(examples: &Examples, args: &Args) -> Net {
                 .iter()
                 .map(|&seed| {
                     let tick = || bar.inc(1);
-                    scope.spawn(move || fit(examples.shape, &examples.train, recipe, seed, &tick))
+                    scope.spawn(move || fit(examples.shape, &examples.train, recipe, &[], seed, &tick))
                 })
                 .collect();
             nets.extend(fitting.into_iter().filter_map(|fitting| fitting.join().ok()));
         });
     }
+    // What is rare counts more here: the teachers' logits are sure of it, as labels are not.
+    let lesson: Vec<Example> = examples.train.iter().map(Example::tempered).collect();
+    let seed = (args.seed << 16) + u64::from(u16::MAX);
+    let net = fit(examples.shape, &lesson, recipe, &nets, seed, &|| bar.inc(1));
     bar.finish_and_clear();
-    let mut best: Option<((f64, f64), Net)> = None;
-    for net in nets {
-        let quality = examples.quality(&net, args.abnormal_share);
-        if best.as_ref().is_none_or(|(found, _)| quality > *found) {
-            best = Some((quality, net));
-        }
-    }
-    best.map_or_else(|| Net::zero(examples.shape), |(_, net)| net)
+    net
 }
 
 /// Scores of the float net, in the order of the groups.

@@ -1,0 +1,114 @@
+//! What single nodes see of the blocks that are trained on.
+
+use std::collections::BTreeSet;
+
+use blocksift_detector::template::Template;
+use blocksift_detector::token::{Token, Tokenizer};
+
+use super::Data;
+use crate::dataset::{Group, Part, node_groups};
+use crate::input::Session;
+
+/// Loggers of the NameNode in HDFS_v1.
+const NAMENODE: [&str; 2] = ["dfs.FSNamesystem", "dfs.PendingReplicationBlocks"];
+/// Abnormal sessions that a template must occur in, beside no normal one, to tell by itself.
+const TELLING_MIN: u64 = 3;
+/// Frequent healthy parts that made-up ones are made from.
+const HEALTHY: usize = 12;
+
+/// Parts of sessions, by where they come from. Empty if none were given.
+#[derive(Default)]
+pub(super) struct Views {
+    /// Cut by node, in the natural class ratio.
+    pub(super) by_node: Vec<Group>,
+    /// The NameNode's part of every whole session, in their class ratio.
+    pub(super) namenode: Vec<Group>,
+    /// Healthy parts with an event that no normal session has. Few abnormal blocks are known by node, and the rarest
+    /// exceptions are in none of those.
+    pub(super) made_up: Vec<Group>,
+}
+
+impl Views {
+    /// The parts of the blocks in `part`.
+    pub(super) fn new(data: &Data, part: Part) -> Self {
+        let Some(nodes) = &data.nodes else { return Self::default() };
+        let tokenizer = Tokenizer::new(data.tokenizer.length, &data.tokenizer.vocabulary);
+        let written_there = |template: &&Template| NAMENODE.contains(&template.logger.as_str());
+        let tokens: BTreeSet<Token> = data
+            .catalogue
+            .iter()
+            .filter(written_there)
+            .map(|template| tokenizer.token(template.id()))
+            .collect();
+        // The NameNode's events are known by their template, so every whole session has its part.
+        let cut = |session: &Session| {
+            let tokens = session.tokens.iter().copied().filter(|token| tokens.contains(token)).collect();
+            Session { tokens, ..session.clone() }
+        };
+        let mut namenode: Vec<Session> = data.sessions.list.iter().map(cut).collect();
+        namenode.retain(|session| !session.tokens.is_empty());
+        let of = |nodes: &[Session]| node_groups(nodes, &data.sessions.list, &data.groups, &data.parts, part);
+        let by_node = of(&nodes.list);
+        let made_up = made_up(&by_node, &telling(&data.of(part)), &tokens);
+        Self { by_node, namenode: of(&namenode), made_up }
+    }
+}
+
+/// Templates that abnormal sessions have and no normal one.
+fn telling(groups: &[Group]) -> Vec<Token> {
+    let having = |token: Token, count: fn(&Group) -> u64| -> u64 {
+        groups.iter().filter(|group| group.tokens.contains(&token)).map(count).sum()
+    };
+    let all: BTreeSet<Token> = groups.iter().flat_map(|group| group.tokens.iter().copied()).collect();
+    let tells = |&token: &Token| {
+        having(token, |group| group.normal) == 0 && having(token, |group| group.abnormal) >= TELLING_MIN
+    };
+    all.into_iter().filter(tells).collect()
+}
+
+/// Frequent healthy parts with a telling event in each place, or right after their first event in place of the rest.
+fn made_up(parts: &[Group], telling: &[Token], namenode: &BTreeSet<Token>) -> Vec<Group> {
+    let mut made = BTreeSet::new();
+    for &event in telling {
+        let same_node = |part: &&Group| {
+            part.tokens.iter().all(|token| namenode.contains(token) == namenode.contains(&event))
+        };
+        let mut healthy: Vec<&Group> =
+            parts.iter().filter(|part| part.normal > 0).filter(same_node).collect();
+        healthy.sort_by_key(|part| std::cmp::Reverse(part.normal));
+        for part in healthy.into_iter().take(HEALTHY) {
+            for place in 0..=part.tokens.len() {
+                let mut tokens = part.tokens.clone();
+                tokens.insert(place, event);
+                made.insert(tokens);
+            }
+            made.extend(part.tokens.first().map(|&first| vec![first, event]));
+        }
+    }
+    made.into_iter().map(|tokens| Group { tokens, abnormal: 1, ..Group::default() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(tokens: &[u16], normal: u64, abnormal: u64) -> Group {
+        let tokens = tokens.iter().copied().map(Token).collect();
+        Group { tokens, normal, abnormal, ..Group::default() }
+    }
+
+    #[test]
+    fn only_what_no_normal_session_has_tells() {
+        let groups = [group(&[2, 3], 5, 0), group(&[2, 4], 0, 3), group(&[2, 5], 0, 2), group(&[3, 4], 0, 1)];
+        assert_eq!(telling(&groups), [Token(4)]);
+    }
+
+    #[test]
+    fn a_telling_event_is_put_into_parts_of_its_own_node() {
+        let parts = [group(&[2, 3], 5, 0), group(&[9], 5, 0), group(&[3], 0, 5)];
+        let made = made_up(&parts, &[Token(4)], &BTreeSet::from([Token(9)]));
+        let made: Vec<Vec<u16>> =
+            made.iter().map(|group| group.tokens.iter().map(|token| token.0).collect()).collect();
+        assert_eq!(made, [vec![2, 3, 4], vec![2, 4], vec![2, 4, 3], vec![4, 2, 3]]);
+    }
+}
