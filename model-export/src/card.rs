@@ -17,6 +17,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) net: &'a Net,
     /// Figures of the test.
     pub(crate) sheet: &'a Sheet,
+    /// Name and content hash of the file.
+    pub(crate) id: &'a str,
     /// Command line that made it.
     pub(crate) command: String,
     /// Size of the file.
@@ -25,30 +27,89 @@ pub(crate) struct Facts<'a> {
 
 /// The command line, with paths as they were given.
 #[must_use]
-pub(crate) fn command(_name: &str, args: impl Iterator<Item = String>) -> String {
-    args.fold("model-export".to_owned(), |line, arg| {
-        if arg.contains(' ') { format!("{line} '{arg}'") } else { format!("{line} {arg}") }
-    })
+pub(crate) fn command(args: impl Iterator<Item = String>) -> String {
+    let quoted = |arg: String| if arg.contains(' ') { format!("'{arg}'") } else { arg };
+    args.map(quoted).fold("model-export".to_owned(), |line, arg| format!("{line} {arg}"))
 }
 
 /// The card as Markdown.
 #[must_use]
 pub(crate) fn write(facts: &Facts<'_>) -> String {
-    let Facts { metadata, net, sheet, command, bytes } = facts;
+    let Facts { metadata, net, sheet, id, command, bytes } = facts;
     let shape = net.shape;
+    let rules = [
+        (metadata.decision.unknown_warn, "an event of unknown template at WARN or worse"),
+        (metadata.decision.novel_counts, "a count vector that no normal training session had"),
+    ];
+    let rules: Vec<&str> = rules.iter().filter(|(on, _)| *on).map(|(_, rule)| *rule).collect();
     format!(
-        "# {name}
+        "# Model card: {name}
+
+`{id}`, {bytes} bytes, one ONNX file (opset 17) with everything that belongs to it in `metadata_props`.
+
+## Use
+
+Judges the events of one HDFS block: `tokens` int64 [N, {length}] in, `score` float32 [N, 1] out, 0..1, higher is worse.
+Flagged from a score of {threshold:.4} on{rules}. Tokens: 0 padding, 1 unknown template, 2 to {last} the vocabulary in the
+order of the catalogue. A session longer than {length} events keeps its head and tail.
+
+## Data and terms
 
 {licence}
 
-Made by: `{command}`
-Architecture: {filters} filters, {parameters} parameters, {bytes} bytes
+{sessions} sessions ({sequences} distinct sequences with the parts of single nodes, if any) chose weights and threshold. Fingerprint {data}, seed {seed}.
+
+## How it was made
+
+    {command}
+
+Embedding of width {width}, one convolution of {filters} filters over {kernel} events, ReLU, the largest and the mean value of
+each filter, dense {hidden}, dense 1, sigmoid: {parameters} parameters. Several nets are fitted to the labels with
+neighbouring events swapped and some made unknown at random; one more is fitted to what they say together and
+quantized to int8 (embedding and convolution; the dense layers stay float). Sequences are split by a hash, so the
+test holds none that was trained on; the threshold was chosen on a third part.
+
+## Test
+
+Weighted to the natural share of abnormal blocks. `count_vector` flags every session whose event counts no normal
+training session had.
 
 {sheet}
+## Limits
+
+- It knows the templates of Hadoop of 2008. Others are the unknown token, which by itself says little.
+- Labels are those of HDFS_v1: per block, over the lines of all nodes. What one node sees may look healthy while
+  another does not; let the collector join them.
+- Order and count of events are all it sees: no durations, sizes, exception classes or node faults.
+- Scores are not probabilities. Compare the quantiles in the metadata with those of your own cluster.
+- A normal block with a rare mix of events (reads that fail beside a delete that finds nothing) is its usual
+  false alarm.
 ",
         name = metadata.name,
+        length = shape.length,
+        threshold = metadata.decision.threshold,
+        rules = rules.iter().map(|rule| format!(", and on {rule}")).collect::<String>(),
+        last = shape.rows - 1,
         licence = metadata.licence,
+        sessions = metadata.training.sessions,
+        sequences = metadata.trained_sequences().map_or(0, |sequences| sequences.len()),
+        data = metadata.training.data,
+        seed = metadata.training.seed,
+        width = shape.width,
         filters = shape.filters,
+        kernel = shape.kernel,
+        hidden = shape.hidden,
         parameters = shape.parameters(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_quoted_where_it_must_be() {
+        let args = ["train", "--name", "my model"].map(str::to_owned);
+        assert_eq!(command(args.into_iter()), "model-export train --name 'my model'");
+    }
 }

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let threshold = model.metadata.decision.threshold;
     let columns = [Column { name: "int8", verdicts }, count_vector(&groups, &model.metadata.novelty)];
     let view = if sessions.per_node() { "node" } else { "merged" };
-    let sheet = Sheet::new(view, &groups, &columns, &trained, threshold, args.abnormal_share);
+    let sheet = Sheet::new(view, &groups, &columns, Some(&trained), threshold, args.abnormal_share);
     let mut text = format!(
         "model {}, {}\n{} events of templates that the model does not know, {:.1} us a window\n\n{sheet}",
         model.id,
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if sessions.per_node() {
         let [int8, count_vector] = columns;
         let joined = join(&sessions.list, &groups, &[int8, count_vector]);
-        let sheet = Sheet::new("joined", &joined.0, &joined.1, &trained, threshold, args.abnormal_share);
+        let sheet = Sheet::new("joined", &joined.0, &joined.1, None, threshold, args.abnormal_share);
         text.push_str(&format!("\n{sheet}"));
         found.insert("joined".to_owned(), Value::Object(sheet.json()));
     }
@@ -100,8 +100,8 @@ pub(crate) fn verdicts(model: &mut Model, groups: &[Group]) -> Result<Vec<(f32, 
     Ok(found)
 }
 
-/// Blocks instead of parts of them: a block is flagged if any of its parts is, and scores as its worst part. The
-/// blocks stand for themselves, so that sequences seen in training cannot be told apart.
+/// Blocks instead of parts of them: a block is flagged if any of its parts is, and scores as its worst part. Whether
+/// training saw a block cannot be told from its parts.
 fn join(sessions: &[Session], groups: &[Group], columns: &[Column]) -> (Vec<Group>, Vec<Column>) {
     let at: BTreeMap<&[Token], usize> =
         groups.iter().enumerate().map(|(at, group)| (group.tokens.as_slice(), at)).collect();

@@ -57,13 +57,14 @@ pub(crate) struct Sheet {
 }
 
 impl Sheet {
-    /// Measures `columns` over `groups`; `trained` are the hashes of the sequences that were trained on.
+    /// Measures `columns` over `groups`; `trained` are the hashes of the sequences that were trained on, where that
+    /// can be told.
     #[must_use]
     pub(crate) fn new(
         view: &'static str,
         groups: &[Group],
         columns: &[Column],
-        trained: &HashSet<u32>,
+        trained: Option<&HashSet<u32>>,
         threshold: f32,
         abnormal_share: f64,
     ) -> Self {
@@ -75,8 +76,9 @@ impl Sheet {
             abnormal: abnormal_share * all / abnormal as f64,
         };
         let one = Weights { normal: 1.0, abnormal: 1.0 };
-        let unseen: Vec<bool> =
-            groups.iter().map(|group| !trained.contains(&sequence_hash(&group.tokens))).collect();
+        let is_unseen =
+            |group: &Group| trained.is_some_and(|seen| !seen.contains(&sequence_hash(&group.tokens)));
+        let unseen: Vec<bool> = groups.iter().map(is_unseen).collect();
         let natural = groups.iter().any(|group| group.natural_normal + group.natural_abnormal > 0);
         let mut rows = Vec::new();
         for column in columns {
@@ -87,11 +89,18 @@ impl Sheet {
                     chosen.map(|((group, _), &(score, flagged))| item(group, score, flagged, natural));
                 items.filter(|item| item.normal + item.abnormal > 0.0).collect()
             };
-            rows.push(Row::new(column.name, "all", &items(false, false), weights));
-            rows.push(Row::new(column.name, "unseen", &items(false, true), weights));
+            let mut add = |subset, natural, only_unseen, weights| {
+                rows.push(Row::new(column.name, subset, &items(natural, only_unseen), weights));
+            };
+            add("all", false, false, weights);
+            if trained.is_some() {
+                add("unseen", false, true, weights);
+            }
             if natural {
-                rows.push(Row::new(column.name, "natural", &items(true, false), one));
-                rows.push(Row::new(column.name, "natural_unseen", &items(true, true), one));
+                add("natural", true, false, one);
+            }
+            if natural && trained.is_some() {
+                add("natural_unseen", true, true, one);
             }
         }
         Self { view, threshold, abnormal_share, sessions: normal + abnormal, abnormal, rows }

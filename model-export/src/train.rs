@@ -109,7 +109,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
     hidden: u32,
     /// Percent of the sequences that choose net and threshold
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=40))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=40))]
     validation_percent: u32,
     /// Percent of the sequences that measure
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=40))]
@@ -199,12 +199,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         write(path, (serde_json::to_string_pretty(&metadata.scores)? + "\n").as_bytes())?;
     }
     if let Some(path) = &args.card {
-        let command = card::command(&args.name, std::env::args().skip(1));
         let text = card::write(&card::Facts {
             metadata: &metadata,
             net: &net,
             sheet: &sheet,
-            command,
+            id: &model.id,
+            command: card::command(std::env::args().skip(1)),
             bytes: bytes.len(),
         });
         write(path, text.as_bytes())?;
@@ -348,7 +348,7 @@ fn measure(args: &Args, net: &Net, model: &mut Model, test: &[Group]) -> Result<
     };
     let rule = count_vector(test, &model.metadata.novelty);
     let trained = model.metadata.trained_sequences()?;
-    Ok(Sheet::new("merged", test, &[int8, float, rule], &trained, threshold, args.abnormal_share))
+    Ok(Sheet::new("merged", test, &[int8, float, rule], Some(&trained), threshold, args.abnormal_share))
 }
 
 /// A progress bar, drawn on a terminal only.

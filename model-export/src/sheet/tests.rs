@@ -12,7 +12,7 @@ fn sheet(trained: &[u16]) -> Sheet {
     let groups = [group(2, 90, 0, 9), group(3, 0, 40, 0), group(4, 10, 0, 1)];
     let trained = trained.iter().map(|&token| sequence_hash(&[Token(token)])).collect();
     let column = Column { name: "int8", verdicts: vec![(0.1, false), (0.9, true), (0.6, true)] };
-    Sheet::new("merged", &groups, &[column], &trained, 0.5, 0.2)
+    Sheet::new("merged", &groups, &[column], Some(&trained), 0.5, 0.2)
 }
 
 #[test]
