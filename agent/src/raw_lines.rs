@@ -12,6 +12,9 @@ use crate::files::read_up_to;
 
 /// Bytes of records in one report; the events beyond it have no line.
 const REPORT_BYTES_MAX: usize = 1_024 * 1_024;
+/// Bytes of one record; a longer one ends with [`CUT`].
+const RECORD_BYTES_MAX: u32 = 16 * 1_024;
+const CUT: &str = " [cut]";
 
 /// Where the records of one file come from.
 pub(crate) struct Source {
@@ -75,8 +78,10 @@ pub(crate) fn fill(reports: &mut [Report], mut open: impl FnMut(FileId) -> Optio
     for (file, records) in wanted {
         let Some(mut source) = open(file) else { continue };
         for ((offset, bytes), places) in records {
-            let record = source.records.as_mut().and_then(|records| records.record(offset, bytes));
-            let line = record.map(|record| without_line_end(&record));
+            let records = source.records.as_mut();
+            let record = records.and_then(|records| records.record(offset, bytes.min(RECORD_BYTES_MAX)));
+            let cut = if bytes > RECORD_BYTES_MAX { CUT } else { "" };
+            let line = record.map(|record| without_line_end(&record) + cut);
             for (at_report, at_event) in places {
                 let report = reports.get_mut(at_report);
                 let event = report.and_then(|report| report.events.get_mut(at_event));
@@ -123,6 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn a_long_record_is_cut_and_says_so() {
+        let mut reports = [Report { events: vec![event(1, 0, 40_000)], ..report() }];
+        fill(&mut reports, |_| {
+            let text = std::io::Cursor::new("x".repeat(40_000));
+            Some(Source { path: String::new(), records: Some(Box::new(Stream::new(Box::new(text)))) })
+        });
+        let line = reports[0].events[0].line.as_deref().unwrap();
+        assert!(line.ends_with("x [cut]") && line.len() == 16 * 1_024 + CUT.len());
+    }
+
+    #[test]
     fn records_are_read_back_and_what_is_gone_stays_empty() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"first\r\nsecond \xff\n more\nlast").unwrap();
@@ -153,16 +169,18 @@ mod tests {
     #[test]
     fn a_report_has_room_for_so_many_bytes() {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&vec![b'x'; REPORT_BYTES_MAX + 10]).unwrap();
-        let half = u32::try_from(REPORT_BYTES_MAX / 2).unwrap();
-        let events = vec![event(1, 0, half), event(1, 1, half), event(1, 2, 5)];
+        file.write_all(&vec![b'x'; 20_000]).unwrap();
+        let fitting = REPORT_BYTES_MAX / usize::try_from(RECORD_BYTES_MAX).unwrap();
+        let events: Vec<Event> =
+            (0..66).zip(0..=fitting).map(|(offset, _)| event(1, offset, RECORD_BYTES_MAX)).collect();
         let mut reports = [Report { events: events.clone(), ..report() }, Report { events, ..report() }];
         fill(&mut reports, |_| {
             Some(Source { path: String::new(), records: Some(Box::new(file.try_clone().unwrap())) })
         });
         for report in &reports {
             let filled: Vec<_> = report.events.iter().map(|event| event.line.is_some()).collect();
-            assert_eq!(filled, [true, true, false]);
+            let expected: Vec<_> = (0..=fitting).map(|at| at < fitting).collect();
+            assert_eq!(filled, expected);
         }
     }
 
