@@ -131,7 +131,7 @@ mod tests {
     fn a_long_record_is_cut_and_says_so() {
         let mut reports = [Report { events: vec![event(1, 0, 40_000)], ..report() }];
         fill(&mut reports, |_| {
-            let text = std::io::Cursor::new("x".repeat(40_000));
+            let text = io::Cursor::new("x".repeat(40_000));
             Some(Source { path: String::new(), records: Some(Box::new(Stream::new(Box::new(text)))) })
         });
         let line = reports[0].events[0].line.as_deref().unwrap();
