@@ -5,11 +5,12 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use blocksift_detector::score::onnx;
 use blocksift_detector::template::Template;
 use serde::Deserialize;
 
-/// The log statements of HDFS_v1; the numbers up to 29 are LogHub's E1 to E29.
-const HDFS_V1: &str = include_str!("hdfs_v1.csv");
+/// The shipped model, whose catalogue holds the log statements of HDFS_v1; the numbers up to 29 are LogHub's E1 to E29.
+const HDFS_V1: &[u8] = include_bytes!("../../models/hdfs-v1.onnx");
 
 #[derive(Deserialize)]
 struct Row {
@@ -21,7 +22,7 @@ struct Row {
     template: String,
 }
 
-/// Reads `path`, or the built-in catalogue of HDFS_v1.
+/// Reads `path`, or takes the catalogue of the shipped model of HDFS_v1.
 ///
 /// # Errors
 /// Says which file, which line and what is wrong with it.
@@ -29,7 +30,7 @@ pub(crate) fn read(path: Option<&Path>) -> Result<Vec<Template>> {
     match path {
         Some(path) => parse(crate::input::open(path)?)
             .with_context(|| format!("catalogue {} is not usable", path.display())),
-        None => parse(HDFS_V1.as_bytes()).context("built-in catalogue is not usable"),
+        None => Ok(onnx::load(HDFS_V1).context("built-in model is not usable")?.0.catalogue),
     }
 }
 
