@@ -81,9 +81,9 @@ pub(crate) struct Args {
     /// Learning rate at its highest
     #[arg(long, default_value_t = 0.005)]
     rate: f32,
-    /// Factor on the loss of normal sessions
-    #[arg(long, default_value_t = 25.0)]
-    normal_weight: f32,
+    /// Factor on the loss of normal sessions; without it the one that gives the classes their natural ratio
+    #[arg(long)]
+    normal_weight: Option<f32>,
     /// Factor on the loss of parts of sessions, see --node-sessions
     #[arg(long, default_value_t = 0.3)]
     node_weight: f32,

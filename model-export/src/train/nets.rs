@@ -42,9 +42,11 @@ impl Examples {
                 }
             }
         };
-        let (normal, node) = (args.normal_weight, args.node_weight);
+        let whole = data.of(Part::Train);
+        let normal = args.normal_weight.unwrap_or_else(|| natural_weight(&whole, args.abnormal_share));
+        let node = args.node_weight;
         let views = Views::new(data, Part::Train);
-        add(&data.of(Part::Train), normal, 1.0);
+        add(&whole, normal, 1.0);
         // These have the natural class ratio, in which a normal session counts as much as an abnormal one.
         add(&views.by_node, normal * node, normal * node);
         add(&views.namenode, normal * node, node);
@@ -56,6 +58,14 @@ impl Examples {
     pub(super) fn windows(&self) -> impl Iterator<Item = &[u16]> {
         self.train.iter().map(|example| example.tokens.as_slice())
     }
+}
+
+/// Factor on normal sessions that leaves abnormal ones their natural share of the whole.
+#[expect(clippy::cast_possible_truncation, reason = "a weight needs no more digits")]
+fn natural_weight(groups: &[Group], abnormal_share: f64) -> f32 {
+    let count = |class: fn(&Group) -> u64| groups.iter().map(class).sum::<u64>() as f64;
+    let odds = (1.0 - abnormal_share) / abnormal_share;
+    (odds * count(|group| group.abnormal) / count(|group| group.normal)) as f32
 }
 
 /// A net that says what `args.nets` nets say together, at the cost of one. These are fitted side by side, each by its
@@ -102,4 +112,16 @@ pub(super) fn scores(net: &Net, tokenizer: &Tokenizer, groups: &[Group]) -> Vec<
 /// A window without its padding.
 fn window(tokenizer: &Tokenizer, tokens: &[Token]) -> Vec<u16> {
     tokenizer.window(tokens).0.iter().take(tokens.len()).map(|token| token.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_that_lacks_normals_has_them_weighted_up() {
+        let group = |normal, abnormal| Group { normal, abnormal, ..Group::default() };
+        assert!((natural_weight(&[group(97, 0), group(0, 3)], 0.03) - 1.0).abs() < 1e-6);
+        assert!((natural_weight(&[group(10, 0), group(0, 10)], 0.2) - 4.0).abs() < 1e-6);
+    }
 }
