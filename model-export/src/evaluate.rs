@@ -155,3 +155,54 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
         _ => Err("give a number between 0 and 1, such as 0.03".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// The JSON sheet of the shipped model over these sessions.
+    fn sheet(sessions: &str) -> Value {
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        fs::write(path("sessions.csv"), sessions).unwrap();
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/hdfs-v1.onnx");
+        let (input, json) = (path("sessions.csv"), path("sheet.json"));
+        let given = ["evaluate", "--model", model, "--sessions", &input, "--json", &json];
+        run(&Cli::try_parse_from(given).unwrap().args).unwrap();
+        serde_json::from_slice(&fs::read(json).unwrap()).unwrap()
+    }
+
+    const HEALTHY: &str = "5 5 5 22 11 9 11 9 11 9 26 26 26 23 23 23 21 21 21";
+
+    #[test]
+    fn a_file_with_few_columns_and_unknown_keys_is_measured() {
+        let found = sheet(&format!("block_id,label,events\r\nblk_1,0,{HEALTHY}\r\nblk_2,1,22 5 99\r\n"));
+        assert_eq!((&found["view"], &found["events_unknown"]), (&json!("merged"), &json!(1)));
+        assert_eq!((&found["sessions"], &found["abnormal"]), (&json!(2), &json!(1)));
+        assert_eq!(found["int8"]["all"]["tn"], 1.0);
+        assert!(found["int8"]["natural"].is_null());
+        assert!(found["count_vector"]["unseen"].is_object());
+    }
+
+    #[test]
+    fn parts_of_a_block_are_joined_and_the_worst_decides() {
+        let rows = "block_id,block_label,node,events\nblk_1,0,a,5 11 9 21\nblk_1,0,namenode,22 26 26 26\n\
+                    blk_2,1,a,5 11 9 21\nblk_2,1,b,5 7\n";
+        let found = sheet(rows);
+        assert_eq!(found["view"], "node");
+        assert_eq!((&found["int8"]["all"]["fn"], &found["int8"]["all"]["fp"]), (&json!(1.0), &json!(0.0)));
+        assert_eq!(
+            (&found["joined"]["int8"]["all"]["tp"], &found["joined"]["f1"]),
+            (&json!(1.0), &json!(1.0))
+        );
+    }
+}
