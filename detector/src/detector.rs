@@ -9,7 +9,7 @@ mod snapshot;
 
 use std::collections::HashMap;
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::head::{Head, Heads, Level};
@@ -352,7 +352,8 @@ fn count_bytes(file: &mut File, bytes: u64, bytes_cut: u64) {
 
 /// A JSON message may hold several lines.
 fn first_line(message: &[u8]) -> &[u8] {
-    message.split(|&byte| byte == b'\n').next().unwrap_or(message).trim_ascii_end()
+    let end = memchr(b'\n', message).unwrap_or(message.len());
+    message.get(..end).unwrap_or(message).trim_ascii_end()
 }
 
 /// Equal for equal lines, and new when a forgotten block speaks again.

@@ -49,23 +49,19 @@ impl Record {
 
     /// Starts anew with a head line; the buffers are used again.
     pub(crate) fn start(&mut self, line: &Line<'_>, time_ms: i64, level: Level, logger: u16) {
+        self.offset = line.offset;
+        self.bytes = line.bytes;
+        self.lines = 1;
+        self.lines_skipped = 0;
+        self.bytes_skipped = 0;
+        self.bytes_cut = line.bytes_cut;
+        self.time_ms = time_ms;
+        self.level = level;
+        self.logger = logger;
+        self.template = None;
         self.keys.clear();
+        self.keys_dropped = 0;
         self.message.clear();
-        *self = Self {
-            offset: line.offset,
-            bytes: line.bytes,
-            lines: 1,
-            lines_skipped: 0,
-            bytes_skipped: 0,
-            bytes_cut: line.bytes_cut,
-            time_ms,
-            level,
-            logger,
-            template: None,
-            keys: std::mem::take(&mut self.keys),
-            keys_dropped: 0,
-            message: std::mem::take(&mut self.message),
-        };
     }
 
     /// Takes a continuation line; `false` if the record is full and the line is only counted.
