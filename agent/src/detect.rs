@@ -91,6 +91,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         // A closed standard error is no reason to fail.
         io::stderr().write_all(table.as_bytes()).unwrap_or_default();
     }
+    // The process ends: the kernel takes the memory back at once, session by session it takes a while.
+    std::mem::forget(detector);
     Ok(if unopened + unread > 0 { ExitCode::from(2) } else { ExitCode::from(u8::from(!flagged.is_empty())) })
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn write(reports: &[Report], format: Format, out: impl Write) -> io::
     out.flush()
 }
 
-/// Replaces `path` by what `fill` writes, whole or not at all.
+/// Replaces `path` by what `fill` writes, whole or not at all. A device or pipe is written to as it is.
 ///
 /// # Errors
 /// If the folder is not writable or the disk is full; the old file is still there then.
@@ -54,6 +54,9 @@ pub(crate) fn replace(
 ) -> anyhow::Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return fill(&mut std::fs::File::options().write(true).open(path)?);
+        }
         let mut file = NamedTempFile::new_in(folder)?;
         fill(file.as_file_mut())?;
         file.as_file().sync_all()?;
@@ -173,6 +176,12 @@ mod tests {
     #[test]
     fn numbers_are_grouped_by_thousands() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_device_stays_a_device() {
+        replace(Path::new("/dev/null"), |file| file.write_all(b"gone")).unwrap();
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
     }
 
     #[test]

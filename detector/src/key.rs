@@ -1,5 +1,6 @@
 //! Keys: which blocks a record is about. Forms: `BP-<pool>:blk_<id>_<gs>`, `blk_<id>_<gs>`, `blk_<id>` and
-//! `blockId=<id>`; ids may be negative. The generation stamp is data, not part of the key.
+//! `blockId=<id>`, which counts where the line has none of the others; ids may be negative. The generation stamp is
+//! data, not part of the key.
 
 use memchr::memmem::Finder;
 use std::sync::LazyLock;
@@ -30,7 +31,7 @@ pub struct Key<'a> {
 /// The blocks on one line, in order, each as often as it stands there. A block without a pool of its own gets the
 /// first pool that the line names.
 pub fn find(line: &[u8]) -> impl Iterator<Item = Key<'_>> {
-    let mut found = Blocks { line, at: 0, bare: false };
+    let mut found = Blocks { line, at: 0, form: Form::Named };
     let mut line_pool = None;
     std::iter::from_fn(move || {
         let (block, own) = found.next()?;
@@ -42,21 +43,36 @@ pub fn find(line: &[u8]) -> impl Iterator<Item = Key<'_>> {
 struct Blocks<'a> {
     line: &'a [u8],
     at: usize,
-    bare: bool,
+    form: Form,
+}
+
+/// Which forms a line has been found to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// None of the `blk_` forms yet.
+    Named,
+    /// One of them at least.
+    NamedFound,
+    /// Only the bare one.
+    Bare,
 }
 
 impl<'a> Iterator for Blocks<'a> {
     type Item = (BlockId, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.bare {
+        while self.form != Form::Bare {
             let Some(found) = BLK.find(self.line.get(self.at..)?) else {
-                (self.bare, self.at) = (true, 0);
+                if self.form == Form::NamedFound {
+                    return None;
+                }
+                (self.form, self.at) = (Form::Bare, 0);
                 break;
             };
             let start = self.at + found;
             self.at = start + BLK.needle().len();
             if let Some(block) = self.number() {
+                self.form = Form::NamedFound;
                 return Some((block, pool_before(self.line.get(..start)?)));
             }
         }
@@ -138,6 +154,12 @@ mod tests {
             [(-3_544_583_377_289_625_738, String::new())]
         );
         assert_eq!(keys("cmd blockId=42, x BlockId=-7"), [(42, String::new()), (-7, String::new())]);
+    }
+
+    #[test]
+    fn the_bare_form_counts_only_on_its_own() {
+        assert_eq!(keys("reply for blk_1_1001 (blockId=1, status=0) of blk_2").len(), 2);
+        assert_eq!(keys("reply (blockId=1, status=0) blk_"), [(1, String::new())]);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::head::Level;
 use crate::key::BlockId;
 use crate::settings::FileId;
 
+/// Room that a session's events grow by. Most sessions are short, so doubling would leave a third of it empty.
+const EVENTS_STEP: usize = 8;
+
 /// Position of a session in [`Sessions`].
 pub(crate) type Slot = u32;
 /// No slot: the end of a list.
@@ -108,6 +111,9 @@ impl Session {
 
     /// Adds an event in its place. Beyond `events_max` the middle one makes room and keeps only its count.
     pub(crate) fn add(&mut self, event: SessionEvent, events_max: usize) {
+        if self.events.len() == self.events.capacity() {
+            self.events.reserve_exact(EVENTS_STEP.max(self.events.len() / 4));
+        }
         let later = self.events.iter().rev().take_while(|other| other.time_ms > event.time_ms).count();
         self.events.insert(self.events.len() - later, event);
         if self.events.len() > events_max.max(1) {

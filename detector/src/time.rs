@@ -31,13 +31,29 @@ pub struct Zone {
     zone: TimeZone,
     memo_slot: i64,
     memo_offset_ms: i64,
+    /// The last stamp that was parsed, to the second, and its time.
+    memo_stamp: Stamp,
+    memo_stamp_ms: i64,
 }
+
+/// Text of a time of day and date, to the second, padded with zero bytes.
+pub(crate) type Stamp = [u8; 19];
 
 impl Zone {
     /// For times of `zone`.
     #[must_use]
     pub fn new(zone: TimeZone) -> Self {
-        Self { zone, memo_slot: i64::MIN, memo_offset_ms: 0 }
+        Self { zone, memo_slot: i64::MIN, memo_offset_ms: 0, memo_stamp: [0; 19], memo_stamp_ms: 0 }
+    }
+
+    /// As [`to_ms`](Self::to_ms) of what `parse` makes of `stamp`, which it is not asked when the stamp is that of the
+    /// last call: most lines are of the same second as the one before.
+    pub(crate) fn stamp_to_ms(&mut self, stamp: Stamp, parse: impl FnOnce() -> Option<Civil>) -> Option<i64> {
+        if stamp != self.memo_stamp {
+            self.memo_stamp_ms = self.to_ms(parse()?)?;
+            self.memo_stamp = stamp;
+        }
+        Some(self.memo_stamp_ms)
     }
 
     /// Milliseconds since 1970 in UTC; `None` if there is no such date. A time that the zone repeats is taken as the

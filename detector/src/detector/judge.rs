@@ -46,7 +46,11 @@ impl Judge {
         self.tokens.clear();
         self.tokens.extend(session.events.iter().map(|event| templates.token(event.template)));
         let score = self.cache.score(model.tokenizer.window(&self.tokens), model.scorer.as_mut())?;
-        let counts = counts_hash(self.counts(session, templates));
+        // Most models do not ask for it, and it costs as much as the rest.
+        let counts = match model.metadata.decision.novel_counts {
+            true => counts_hash(self.counts(session, templates)),
+            false => 0,
+        };
         let reasons = decide(&model.metadata, score, counts, session.unknown_warn);
         let contributions = if reasons.is_empty() {
             Vec::new()

@@ -49,7 +49,7 @@ fn time(object: &Map<String, Value>, zone: &mut Zone) -> Option<i64> {
         Value::Number(ms) => ms.as_i64(),
         Value::String(text) => match text.parse::<jiff::Timestamp>() {
             Ok(timestamp) => Some(timestamp.as_millisecond()),
-            Err(_) => zone.to_ms(log4j_time(text.as_bytes())?.0),
+            Err(_) => Some(log4j_time(text.as_bytes(), zone)?.0),
         },
         _ => None,
     }

@@ -9,17 +9,11 @@ use crate::time::{Civil, Zone};
 
 /// `yyMMdd HHmmss thread LEVEL logger: message`; years are 2000 to 2099.
 pub(super) fn hdfs_v1<'a>(line: &'a [u8], zone: &mut Zone) -> Option<Head<'a>> {
-    let (stamp, rest) = line.split_at_checked(14)?;
-    let &[y0, y1, m0, m1, d0, d1, b' ', h0, h1, i0, i1, s0, s1, b' '] = stamp else { return None };
-    let civil = Civil {
-        year: 2_000 + i16::from(pair(y0, y1)?),
-        month: pair(m0, m1)?,
-        day: pair(d0, d1)?,
-        hour: pair(h0, h1)?,
-        minute: pair(i0, i1)?,
-        second: pair(s0, s1)?,
-        millisecond: 0,
-    };
+    let (stamp, rest) = line.split_first_chunk::<14>()?;
+    let [digits @ .., b' '] = stamp else { return None };
+    let mut padded = [0; 19];
+    padded.first_chunk_mut::<13>()?.copy_from_slice(digits);
+    let time_ms = zone.stamp_to_ms(padded, || hdfs_v1_time(digits))?;
     let (thread, rest) = word(rest)?;
     if !thread.iter().all(u8::is_ascii_digit) {
         return None;
@@ -27,44 +21,62 @@ pub(super) fn hdfs_v1<'a>(line: &'a [u8], zone: &mut Zone) -> Option<Head<'a>> {
     let (level, rest) = word(rest)?;
     let level = Level::parse(level)?;
     let (logger, message) = logger_colon(rest)?;
-    head(zone.to_ms(civil)?, level, logger, message)
+    head(time_ms, level, logger, message)
 }
 
 /// `yyyy-MM-dd HH:mm:ss,SSS` with what Hadoop's patterns put behind it.
 pub(super) fn log4j<'a>(line: &'a [u8], zone: &mut Zone) -> Option<Head<'a>> {
-    let (civil, rest) = log4j_time(line)?;
+    let (time_ms, rest) = log4j_time(line, zone)?;
     let rest = skip_thread(skip_blanks(rest))?;
     let (level, rest) = word(rest)?;
     let level = Level::parse(level)?;
     let rest = skip_thread(rest)?;
     let (logger, message) = logger_dash(rest).or_else(|| logger_colon(rest))?;
-    head(zone.to_ms(civil)?, level, logger, message)
+    head(time_ms, level, logger, message)
 }
 
-/// `yyyy-MM-dd HH:mm:ss` with `T` or a blank between, and milliseconds after a comma or a dot, or none.
-pub(super) fn log4j_time(line: &[u8]) -> Option<(Civil, &[u8])> {
-    let (stamp, rest) = line.split_at_checked(19)?;
-    let &[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b' ' | b'T', h0, h1, b':', i0, i1, b':', s0, s1] =
-        stamp
-    else {
-        return None;
-    };
-    let (millisecond, rest) = match rest {
+/// Time in ms of `yyyy-MM-dd HH:mm:ss` with `T` or a blank between, and milliseconds after a comma or a dot, or none;
+/// and what follows.
+pub(super) fn log4j_time<'a>(line: &'a [u8], zone: &mut Zone) -> Option<(i64, &'a [u8])> {
+    let (stamp, rest) = line.split_first_chunk::<19>()?;
+    let second_ms = zone.stamp_to_ms(*stamp, || log4j_civil(stamp))?;
+    match rest {
         &[b',' | b'.', a, b, c, ref rest @ ..] => {
-            (i16::from(pair(a, b)?) * 10 + i16::from(pair(b'0', c)?), rest)
+            let ms = i64::from(pair(a, b)?) * 10 + i64::from(pair(b'0', c)?);
+            Some((second_ms + ms, rest))
         }
-        rest => (0, rest),
-    };
-    let civil = Civil {
+        rest => Some((second_ms, rest)),
+    }
+}
+
+fn hdfs_v1_time(stamp: &[u8; 13]) -> Option<Civil> {
+    let &[y0, y1, m0, m1, d0, d1, b' ', h0, h1, i0, i1, s0, s1] = stamp else { return None };
+    Some(Civil {
+        year: 2_000 + i16::from(pair(y0, y1)?),
+        month: pair(m0, m1)?,
+        day: pair(d0, d1)?,
+        hour: pair(h0, h1)?,
+        minute: pair(i0, i1)?,
+        second: pair(s0, s1)?,
+        millisecond: 0,
+    })
+}
+
+#[rustfmt::skip]
+fn log4j_civil(stamp: &[u8; 19]) -> Option<Civil> {
+    let &[
+        y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b' ' | b'T',
+        h0, h1, b':', i0, i1, b':', s0, s1,
+    ] = stamp else { return None };
+    Some(Civil {
         year: i16::from(pair(y0, y1)?) * 100 + i16::from(pair(y2, y3)?),
         month: pair(m0, m1)?,
         day: pair(d0, d1)?,
         hour: pair(h0, h1)?,
         minute: pair(i0, i1)?,
         second: pair(s0, s1)?,
-        millisecond,
-    };
-    Some((civil, rest))
+        millisecond: 0,
+    })
 }
 
 fn head<'a>(time_ms: i64, level: Level, logger: &'a [u8], message: &'a [u8]) -> Option<Head<'a>> {

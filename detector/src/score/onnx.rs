@@ -38,11 +38,13 @@ const OPERATORS: &[&str] = &[
 /// Largest difference between a score and its estimate on a golden input.
 const ESTIMATE_TOLERANCE: f32 = 1e-3;
 
-type Plan = TypedRunnableModel;
+type Plan = Arc<TypedRunnableModel>;
 
 /// Scores windows with tract.
 pub struct TractScorer {
-    plan: Arc<Plan>,
+    plan: Plan,
+    /// Of the plan, with its buffers; made anew after a run that failed.
+    state: Option<TypedSimpleState>,
     /// `None` for a graph that cannot be folded.
     table: Option<Table>,
     length: usize,
@@ -67,7 +69,7 @@ pub fn load(bytes: &[u8]) -> Result<(Metadata, TractScorer), ModelError> {
     check_embedding(graph, rows)?;
     prefer_small_kernels();
     let plan = guarded(|| plan(&proto, length)).map_err(contract)?;
-    let mut scorer = TractScorer { plan, table: None, length, rows };
+    let mut scorer = TractScorer { plan, state: None, table: None, length, rows };
     // Also warms the plan.
     let padding = Window(vec![Token::PAD; length].into_boxed_slice());
     scorer.score(&[padding]).map_err(|error| contract(error.to_string()))?;
@@ -80,8 +82,16 @@ impl Score for TractScorer {
         for window in windows {
             self.check(window)?;
         }
-        guarded(|| windows.iter().map(|window| run(&self.plan, window)).collect())
-            .map_err(ScoreError::Runtime)
+        guarded(|| {
+            let mut state = match self.state.take() {
+                Some(state) => state,
+                None => self.plan.spawn()?,
+            };
+            let scores = windows.iter().map(|window| run(&mut state, window)).collect::<TractResult<_>>()?;
+            self.state = Some(state);
+            Ok(scores)
+        })
+        .map_err(ScoreError::Runtime)
     }
 
     fn estimate(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
@@ -115,16 +125,19 @@ impl std::fmt::Debug for TractScorer {
     }
 }
 
-/// Keeps tract from its AMX kernel for integers: it pays off in large products, and made these small ones three times
-/// slower than AVX-512 VNNI where that was measured. The results are the same. A choice made by somebody else in this
-/// process, or by `TRACT_CPU_ISA` in its environment, stands.
+/// Settles which of tract's integer kernels run, as measured on these small products: AMX made them three times slower
+/// than AVX-512 VNNI, and so did its narrow kernel; finding out whether the wide one fits takes longer than loading a
+/// model. The results are the same. A choice made by somebody else in this process, or in its environment, stands.
 fn prefer_small_kernels() {
     #[cfg(target_arch = "x86_64")]
     {
-        use tract_onnx::tract_core::tract_linalg::knobs::TRACT_CPU_ISA;
+        use tract_onnx::tract_core::tract_linalg::knobs::{TRACT_AVX512_FMA_UNITS, TRACT_CPU_ISA};
 
         if TRACT_CPU_ISA.get().is_none() {
             TRACT_CPU_ISA.set(Some("-amx-int8".to_owned()));
+        }
+        if TRACT_AVX512_FMA_UNITS.get().is_none() {
+            TRACT_AVX512_FMA_UNITS.set(Some("2".to_owned()));
         }
     }
 }
@@ -139,10 +152,10 @@ fn agrees(table: &Table, scorer: &mut TractScorer, metadata: &Metadata) -> bool 
     })
 }
 
-fn run(plan: &Arc<Plan>, window: &Window) -> TractResult<f32> {
+fn run(state: &mut TypedSimpleState, window: &Window) -> TractResult<f32> {
     let tokens: Vec<i64> = window.0.iter().map(|token| i64::from(token.0)).collect();
     let input = Tensor::from_shape(&[1, tokens.len()], &tokens)?;
-    let output = plan.run(tvec!(input.into()))?;
+    let output = state.run(tvec!(input.into()))?;
     let score = match output.first() {
         Some(output) if output.len() == 1 => output.cast_to_scalar::<f32>()?,
         _ => bail!("`score` of one window is not one number"),
@@ -150,7 +163,7 @@ fn run(plan: &Arc<Plan>, window: &Window) -> TractResult<f32> {
     if (0.0..=1.0).contains(&score) { Ok(score) } else { bail!("score {score} is not in 0..=1") }
 }
 
-fn plan(proto: &pb::ModelProto, length: usize) -> TractResult<Arc<Plan>> {
+fn plan(proto: &pb::ModelProto, length: usize) -> TractResult<Plan> {
     // Shapes written by a quantizer may name a batch that this plan fixes.
     onnx()
         .with_ignore_value_info(true)
