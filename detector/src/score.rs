@@ -4,7 +4,7 @@ mod cache;
 #[cfg(feature = "tract")]
 pub mod onnx;
 
-pub(crate) use cache::Cache;
+pub(crate) use cache::{Cache, Known};
 
 use crate::token::Window;
 
@@ -41,11 +41,16 @@ pub trait Score: Send {
     fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError>;
 
     /// As [`score`](Self::score), but faster where that can be had, and equal to it only within the rounding of one
-    /// int8 step. For comparing windows with each other, not for verdicts.
+    /// int8 step. For comparing windows with each other, and for seeing that one is far from the threshold.
     ///
     /// # Errors
     /// As [`score`](Self::score)'s.
     fn estimate(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
         self.score(windows)
+    }
+
+    /// Whether [`estimate`](Self::estimate) is cheaper than [`score`](Self::score).
+    fn has_estimates(&self) -> bool {
+        false
     }
 }

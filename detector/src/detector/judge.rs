@@ -3,7 +3,7 @@
 use crate::ledger::Summary;
 use crate::model::Model;
 use crate::report::{Event, Report};
-use crate::score::{Cache, ScoreError};
+use crate::score::{Cache, Known, ScoreError};
 use crate::session::{List, Session, Slot};
 use crate::template::Templates;
 use crate::time::rfc3339;
@@ -45,13 +45,19 @@ impl Judge {
     ) -> Result<Judgement, ScoreError> {
         self.tokens.clear();
         self.tokens.extend(session.events.iter().map(|event| templates.token(event.template)));
-        let score = self.cache.score(model.tokenizer.window(&self.tokens), model.scorer.as_mut())?;
+        let window = model.tokenizer.window(&self.tokens);
+        let threshold = model.metadata.decision.threshold;
+        let known = self.cache.score(&window, threshold, model.scorer.as_mut())?;
         // Most models do not ask for it, and it costs as much as the rest.
         let counts = match model.metadata.decision.novel_counts {
             true => counts_hash(self.counts(session, templates)),
             false => 0,
         };
+        let (Known::Score(score) | Known::Clear(score)) = known;
         let reasons = decide(&model.metadata, score, counts, session.unknown_warn);
+        // What is reported is the model's own score.
+        let reported = session.flagged || !reasons.is_empty();
+        let score = if reported { self.cache.exact(&window, model.scorer.as_mut())? } else { score };
         let contributions = if reasons.is_empty() {
             Vec::new()
         } else {

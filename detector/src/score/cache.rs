@@ -11,9 +11,22 @@ use crate::token::{Token, Window};
 /// Contributions are remembered for this many flagged windows; faults come in bursts of equal sessions.
 const CONTRIBUTIONS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
+/// An estimate this far below the threshold is as good as the score: fifty times what the two were seen to differ by,
+/// and fifty times what is tolerated when a model is loaded.
+const CLEAR_MARGIN: f32 = 0.05;
+
+/// A score as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Known {
+    /// The scorer's.
+    Score(f32),
+    /// An estimate by which the score is certainly below the threshold.
+    Clear(f32),
+}
+
 /// Exact-match cache in front of a scorer; the least recently used window makes room.
 pub(crate) struct Cache {
-    scores: LruCache<Window, f32>,
+    scores: LruCache<Window, Known>,
     contributions: LruCache<Vec<Token>, Vec<f32>>,
     /// Windows answered from the cache.
     pub(crate) hits: u64,
@@ -33,18 +46,42 @@ impl Cache {
         }
     }
 
-    /// The score of a window.
+    /// What is known of a window's score once it is clear on which side of `threshold` it is.
     ///
     /// # Errors
     /// As the scorer's.
-    pub(crate) fn score(&mut self, window: Window, scorer: &mut dyn Score) -> Result<f32, ScoreError> {
-        if let Some(&score) = self.scores.get(&window) {
+    pub(crate) fn score(
+        &mut self,
+        window: &Window,
+        threshold: f32,
+        scorer: &mut dyn Score,
+    ) -> Result<Known, ScoreError> {
+        if let Some(&known) = self.scores.get(window) {
             self.hits += 1;
-            return Ok(score);
+            return Ok(known);
         }
         self.misses += 1;
-        let score = one(scorer, &window)?;
-        self.scores.put(window, score);
+        if scorer.has_estimates() {
+            let estimate = only(&scorer.estimate(std::slice::from_ref(window))?)?;
+            if estimate + CLEAR_MARGIN < threshold {
+                self.scores.put(window.clone(), Known::Clear(estimate));
+                return Ok(Known::Clear(estimate));
+            }
+        }
+        let score = self.exact(window, scorer)?;
+        Ok(Known::Score(score))
+    }
+
+    /// The scorer's own score of a window.
+    ///
+    /// # Errors
+    /// As the scorer's.
+    pub(crate) fn exact(&mut self, window: &Window, scorer: &mut dyn Score) -> Result<f32, ScoreError> {
+        if let Some(&Known::Score(score)) = self.scores.get(window) {
+            return Ok(score);
+        }
+        let score = only(&scorer.score(std::slice::from_ref(window))?)?;
+        self.scores.put(window.clone(), Known::Score(score));
         Ok(score)
     }
 
@@ -97,8 +134,7 @@ fn middle(tokens: usize, length: usize) -> Range<usize> {
     if tokens <= length { 0..0 } else { length - tail..tokens - tail }
 }
 
-fn one(scorer: &mut dyn Score, window: &Window) -> Result<f32, ScoreError> {
-    let scores = scorer.score(std::slice::from_ref(window))?;
+fn only(scores: &[f32]) -> Result<f32, ScoreError> {
     scores.first().copied().ok_or_else(|| ScoreError::Runtime("no score came back".to_owned()))
 }
 
@@ -123,9 +159,40 @@ mod tests {
         let (mut cache, mut scorer) = (Cache::new(8), Nines(0));
         let window = Tokenizer::new(4, &[]).window(&[Token(9)]);
         for _ in 0..3 {
-            assert_eq!(cache.score(window.clone(), &mut scorer).unwrap(), 0.25);
+            assert_eq!(cache.score(&window, 0.5, &mut scorer).unwrap(), Known::Score(0.25));
         }
         assert_eq!((scorer.0, cache.hits, cache.misses), (1, 2, 1));
+    }
+
+    /// As [`Nines`], with estimates that are a little off.
+    struct Estimating(Nines);
+
+    impl Score for Estimating {
+        fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
+            self.0.score(windows)
+        }
+
+        fn estimate(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
+            Ok(Nines(0).score(windows)?.into_iter().map(|score| score - 0.001).collect())
+        }
+
+        fn has_estimates(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn only_an_estimate_far_below_the_threshold_stands_for_the_score() {
+        let (mut cache, mut scorer) = (Cache::new(8), Estimating(Nines(0)));
+        let window = Tokenizer::new(4, &[]).window(&[Token(9)]);
+        assert_eq!(cache.score(&window, 0.5, &mut scorer).unwrap(), Known::Clear(0.249));
+        assert_eq!(scorer.0.0, 0, "the scorer was not asked");
+        assert_eq!(cache.exact(&window, &mut scorer).unwrap(), 0.25);
+        assert_eq!(cache.score(&window, 0.5, &mut scorer).unwrap(), Known::Score(0.25), "and is remembered");
+        for threshold in [0.1, 0.25, 0.29] {
+            let known = Cache::new(8).score(&window, threshold, &mut scorer).unwrap();
+            assert_eq!(known, Known::Score(0.25), "{threshold}");
+        }
     }
 
     #[test]

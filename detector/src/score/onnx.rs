@@ -2,8 +2,8 @@
 //! data, names, types and shapes of input and output, rows of the embedding. A token is checked before each run, since
 //! one beyond the embedding panics inside tract's Gather.
 //!
-//! A score is always the runtime's, one window at a time, so that it cannot depend on its batch. Estimates, such as
-//! those behind contributions, come from [`Table`] where the graph allows it.
+//! A score is always the runtime's, one window at a time, so that it cannot depend on its batch. Estimates come from
+//! [`Table`] where the graph allows it.
 
 mod table;
 
@@ -100,6 +100,10 @@ impl Score for TractScorer {
             self.check(window)?;
         }
         Ok(windows.iter().map(|window| table.estimate(window)).collect())
+    }
+
+    fn has_estimates(&self) -> bool {
+        self.table.is_some()
     }
 }
 
