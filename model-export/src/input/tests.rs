@@ -93,12 +93,12 @@ fn gzip_is_recognised_by_its_content_and_a_cut_one_is_an_error() {
     assert!(read_sessions(cut.path(), &keys).is_err());
 }
 
-const LOG: &str = "081109 203518 143 INFO dfs.DataNode$DataXceiver: Receiving block blk_-16 src: /10.250.19.102:54106 dest: /10.250.19.102:50010\n\
-    081109 203521 29 INFO dfs.FSNamesystem: BLOCK* NameSystem.allocateBlock: /user/root/x/part-0. blk_-16\n\
-    081109 203519 147 INFO dfs.DataNode$PacketResponder: PacketResponder 0 for block blk_-16 terminating\n\
-    081109 203519 147 INFO dfs.Unheard: something new about blk_7 and blk_7\n\
-    081109 203519 147 INFO dfs.Other: about no block\n\
-    081109 203520 147 INFO dfs.Unheard: block blk_8 has no label\n";
+const LOG: &str = "110203 040506 7 INFO dfs.DataNode$DataXceiver: Receiving block blk_-16 src: /10.0.0.1:40000 dest: /10.0.0.1:50010\n\
+    110203 040521 29 INFO dfs.FSNamesystem: BLOCK* NameSystem.allocateBlock: /user/root/x/part-0. blk_-16\n\
+    110203 040519 147 INFO dfs.DataNode$PacketResponder: PacketResponder 0 for block blk_-16 terminating\n\
+    110203 040519 147 INFO dfs.Unheard: something new about blk_7 and blk_7\n\
+    110203 040519 147 INFO dfs.Other: about no block\n\
+    110203 040520 147 INFO dfs.Unheard: block blk_8 has no label\n";
 
 #[test]
 fn a_raw_log_gives_sessions_in_order_of_time() {
