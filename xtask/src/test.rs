@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check, one after the other; the first failure stops. What CI runs.
 
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -73,10 +74,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
     match step {
-        Step::Fmt => passed(cargo::cargo().args(["fmt", "--all", "--check"])),
+        Step::Fmt => with_component("rustfmt", &["fmt", "--all", "--check"]),
         Step::Tidy => tidy::check().map(|()| Outcome::Passed),
         Step::Clippy => {
-            passed(cargo::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+            with_component("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
         }
         // All targets at once, so that binaries and tests share every compiled dependency.
         Step::Build => passed(cargo::cargo().args(["build", "--workspace", "--all-targets"])),
@@ -86,7 +87,23 @@ fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
     }
 }
 
-fn passed(command: &mut std::process::Command) -> Result<Outcome> {
+/// Runs a cargo command of a component of the toolchain, which is added where it is missing.
+fn with_component(component: &str, arguments: &[&str]) -> Result<Outcome> {
+    let is_there = || {
+        let command = arguments.first().copied().unwrap_or_default();
+        cargo::output(cargo::cargo().args([command, "--version"])).is_ok()
+    };
+    if !is_there() {
+        let added = cargo::output(Command::new("rustup").args(["component", "add", component]));
+        if added.is_err() || !is_there() {
+            let why = format!("{component} is not installed and rustup cannot add it");
+            return Ok(Outcome::Skipped(why));
+        }
+    }
+    passed(cargo::cargo().args(arguments))
+}
+
+fn passed(command: &mut Command) -> Result<Outcome> {
     cargo::run(command).map(|()| Outcome::Passed)
 }
 
