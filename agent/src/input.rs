@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use crate::raw_lines::{Records, Stream};
 
 /// Bytes handed to the detector at a time.
-const CHUNK_BYTES: usize = 256 * 1_024;
+const CHUNK_BYTES: usize = 64 * 1_024;
 
 /// How a file's bytes are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
