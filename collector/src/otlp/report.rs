@@ -119,6 +119,10 @@ fn check(report: &Report) -> Result<Row, Reject> {
     if !report.block.is_empty() && !is_block(&report.block) {
         return Err(Reject::Field("block", "is neither empty nor `blk_<id>`"));
     }
+    // A number that is not finite would be stored as `null`, which no reader takes for a contribution.
+    if !report.events.iter().all(|event| (-1.0..=1.0).contains(&event.contribution)) {
+        return Err(Reject::Field("contribution", "is not in -1..=1"));
+    }
     let share = |field, number: f32| {
         if !(0.0..=1.0).contains(&number) {
             return Err(Reject::Field(field, "is not in 0..=1"));
@@ -233,6 +237,9 @@ mod tests {
         assert!(row(|report| report.node = "n".repeat(256)).is_err());
         assert!(row(|report| report.score = f32::NAN).is_err());
         assert!(row(|report| report.score = 1.5).is_err());
+        for contribution in [f32::NAN, f32::INFINITY, -1.5] {
+            assert!(row(|report| report.events[0].contribution = contribution).is_err());
+        }
         assert!(row(|report| report.end = "yesterday".to_owned()).is_err());
         assert!(row(|report| report.reasons = vec!["score".to_owned(); 17]).is_err());
         assert!(row(|report| report.revision = u64::MAX).is_err());
