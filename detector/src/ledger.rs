@@ -97,7 +97,7 @@ pub struct Summary {
     pub sessions_evicted: u64,
     /// Windows whose score came from the cache.
     pub cache_hits: u64,
-    /// Windows that the model had to score.
+    /// Windows that were not in the cache.
     pub cache_misses: u64,
     /// Times a session could not be scored because the model failed.
     pub score_errors: u64,

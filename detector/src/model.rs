@@ -7,9 +7,9 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::score::Score;
+use crate::score::{Score, ScoreError};
 use crate::template::{Catalogue, Template, TemplateId};
-use crate::token::{Token, Tokenizer};
+use crate::token::{Token, Tokenizer, Window};
 
 /// Version of the metadata this code reads and writes.
 pub const FORMAT: &str = "1";
@@ -267,7 +267,7 @@ impl Model {
     /// [`ModelError::Golden`] or [`ModelError::Contract`] if `scorer` does not give the golden scores.
     pub fn new(metadata: Metadata, bytes: &[u8], mut scorer: Box<dyn Score>) -> Result<Self, ModelError> {
         for (index, golden) in metadata.golden.iter().enumerate() {
-            let window = crate::token::Window(golden.tokens.clone().into_boxed_slice());
+            let window = Window(golden.tokens.clone().into_boxed_slice());
             let scores = scorer.score(&[window]).map_err(|error| ModelError::Contract(error.to_string()))?;
             let found = scores.first().copied().unwrap_or(f32::NAN);
             let difference = (found - golden.score).abs();
@@ -284,8 +284,8 @@ impl Model {
     /// Scores of windows, in their order.
     ///
     /// # Errors
-    /// [`ScoreError`](crate::score::ScoreError) if a window is not one of this model's.
-    pub fn score(&mut self, windows: &[crate::token::Window]) -> Result<Vec<f32>, crate::score::ScoreError> {
+    /// [`ScoreError`] if a window is not one of this model's.
+    pub fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
         self.scorer.score(windows)
     }
 
@@ -293,10 +293,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`score`](Self::score)'s.
-    pub fn estimate(
-        &mut self,
-        windows: &[crate::token::Window],
-    ) -> Result<Vec<f32>, crate::score::ScoreError> {
+    pub fn estimate(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
         self.scorer.estimate(windows)
     }
 }

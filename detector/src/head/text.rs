@@ -13,7 +13,7 @@ pub(super) fn hdfs_v1<'a>(line: &'a [u8], zone: &mut Zone) -> Option<Head<'a>> {
     let [digits @ .., b' '] = stamp else { return None };
     let mut padded = [0; 19];
     padded.first_chunk_mut::<13>()?.copy_from_slice(digits);
-    let time_ms = zone.stamp_to_ms(padded, || hdfs_v1_time(digits))?;
+    let time_ms = zone.stamp_to_ms(padded, || hdfs_v1_civil(digits))?;
     let (thread, rest) = word(rest)?;
     if !thread.iter().all(u8::is_ascii_digit) {
         return None;
@@ -49,17 +49,10 @@ pub(super) fn log4j_time<'a>(line: &'a [u8], zone: &mut Zone) -> Option<(i64, &'
     }
 }
 
-fn hdfs_v1_time(stamp: &[u8; 13]) -> Option<Civil> {
+fn hdfs_v1_civil(stamp: &[u8; 13]) -> Option<Civil> {
     let &[y0, y1, m0, m1, d0, d1, b' ', h0, h1, i0, i1, s0, s1] = stamp else { return None };
-    Some(Civil {
-        year: 2_000 + i16::from(pair(y0, y1)?),
-        month: pair(m0, m1)?,
-        day: pair(d0, d1)?,
-        hour: pair(h0, h1)?,
-        minute: pair(i0, i1)?,
-        second: pair(s0, s1)?,
-        millisecond: 0,
-    })
+    let year = 2_000 + i16::from(pair(y0, y1)?);
+    civil(year, [[m0, m1], [d0, d1], [h0, h1], [i0, i1], [s0, s1]])
 }
 
 #[rustfmt::skip]
@@ -68,13 +61,20 @@ fn log4j_civil(stamp: &[u8; 19]) -> Option<Civil> {
         y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b' ' | b'T',
         h0, h1, b':', i0, i1, b':', s0, s1,
     ] = stamp else { return None };
+    let year = i16::from(pair(y0, y1)?) * 100 + i16::from(pair(y2, y3)?);
+    civil(year, [[m0, m1], [d0, d1], [h0, h1], [i0, i1], [s0, s1]])
+}
+
+/// From month, day, hour, minute and second in two digits each.
+fn civil(year: i16, [month, day, hour, minute, second]: [[u8; 2]; 5]) -> Option<Civil> {
+    let number = |[tens, ones]: [u8; 2]| pair(tens, ones);
     Some(Civil {
-        year: i16::from(pair(y0, y1)?) * 100 + i16::from(pair(y2, y3)?),
-        month: pair(m0, m1)?,
-        day: pair(d0, d1)?,
-        hour: pair(h0, h1)?,
-        minute: pair(i0, i1)?,
-        second: pair(s0, s1)?,
+        year,
+        month: number(month)?,
+        day: number(day)?,
+        hour: number(hour)?,
+        minute: number(minute)?,
+        second: number(second)?,
         millisecond: 0,
     })
 }

@@ -11,8 +11,8 @@ use crate::token::{Token, Window};
 /// Contributions are remembered for this many flagged windows; faults come in bursts of equal sessions.
 const CONTRIBUTIONS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
-/// An estimate this far below the threshold is as good as the score: fifty times what the two were seen to differ by,
-/// and fifty times what is tolerated when a model is loaded.
+/// An estimate this far below the threshold is as good as the score: fifty times the difference that is tolerated when
+/// a model is loaded.
 const CLEAR_MARGIN: f32 = 0.05;
 
 /// A score as far as it is known.
@@ -30,7 +30,7 @@ pub(crate) struct Cache {
     contributions: LruCache<Vec<Token>, Vec<f32>>,
     /// Windows answered from the cache.
     pub(crate) hits: u64,
-    /// Windows that the scorer had to score.
+    /// Windows that were not in the cache.
     pub(crate) misses: u64,
 }
 

@@ -94,7 +94,7 @@ fn gzip_is_recognised_by_its_content_and_a_cut_one_is_an_error() {
 }
 
 const LOG: &str = "110203 040506 7 INFO dfs.DataNode$DataXceiver: Receiving block blk_-16 src: /10.0.0.1:40000 dest: /10.0.0.1:50010\n\
-    110203 040521 29 INFO dfs.FSNamesystem: BLOCK* NameSystem.allocateBlock: /user/root/x/part-0. blk_-16\n\
+    110203 040521 29 INFO dfs.FSNamesystem: BLOCK* NameSystem.allocateBlock: /user/x/part-0. blk_-16\n\
     110203 040519 147 INFO dfs.DataNode$PacketResponder: PacketResponder 0 for block blk_-16 terminating\n\
     110203 040519 147 INFO dfs.Unheard: something new about blk_7 and blk_7\n\
     110203 040519 147 INFO dfs.Other: about no block\n\
