@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
-use blocksift_detector::head::Heads;
+use blocksift_detector::head::{Heads, Parsed};
 use blocksift_detector::time::Zone;
 use blocksift_detector::{Detector, FileId, Report, Settings};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -124,8 +124,11 @@ fn open(args: &Args, zone: &TimeZone) -> (Vec<Input>, usize) {
 }
 
 fn first_time_ms(text: &[u8], zone: &TimeZone) -> Option<i64> {
-    let (mut heads, mut zone) = (Heads::new(None), Zone::new(zone.clone()));
-    text.split(|&byte| byte == b'\n').find_map(|line| Some(heads.parse(line, &mut zone)?.time_ms))
+    let (mut heads, mut zone) = (Heads::new(None, PEEK_BYTES), Zone::new(zone.clone()));
+    text.split(|&byte| byte == b'\n').find_map(|line| match heads.parse(line, &mut zone) {
+        Parsed::Head(head) => Some(head.time_ms),
+        Parsed::Continuation(_) | Parsed::Partial => None,
+    })
 }
 
 /// Reads all inputs through the detector; returns how many could not be read to their end.

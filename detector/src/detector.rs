@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use memchr::{memchr, memchr_iter};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::head::{Head, Heads, Level};
+use crate::head::{Head, Heads, Level, Parsed};
 use crate::key::{self, BlockId};
 use crate::ledger::{Ledger, Summary};
 use crate::line::{self, Line, Partial};
@@ -169,7 +169,7 @@ impl Detector {
 
     fn new_file(&self, offset: u64) -> File {
         File {
-            heads: Heads::new(self.settings.layout),
+            heads: Heads::new(self.settings.layout.clone(), self.settings.line_bytes_max),
             partial: Partial::default(),
             record: Record::new(),
             state: RecordState::None,
@@ -210,27 +210,29 @@ impl Detector {
     }
 
     fn line(&mut self, id: FileId, file: &mut File, line: &Line<'_>) {
-        match file.heads.parse(line.text, &mut self.zone) {
-            Some(head) => {
+        let mut heads = std::mem::replace(&mut file.heads, Heads::new(None, 0));
+        match heads.parse(line.text, &mut self.zone) {
+            Parsed::Head(head) => {
                 self.close_record(id, file);
                 self.start_record(file, line, &head);
             }
-            None => self.continue_record(file, line),
+            Parsed::Continuation(_) | Parsed::Partial => self.continue_record(file, line),
         }
+        file.heads = heads;
     }
 
     fn start_record(&mut self, file: &mut File, line: &Line<'_>, head: &Head<'_>) {
         file.state = RecordState::Open;
-        let logger = head.logger.get(..LOGGER_BYTES_MAX).unwrap_or(&head.logger);
+        let logger = head.logger.get(..LOGGER_BYTES_MAX).unwrap_or(head.logger);
         let logger = self.loggers.intern(logger);
         let record = &mut file.record;
         record.start(line, head.time_ms, head.level, logger);
         self.add_keys(record, line.text);
         if record.keys.is_empty() {
-            let message = first_line(&head.message);
+            let message = first_line(head.message);
             record.message.extend_from_slice(message.get(..MESSAGE_BYTES_MAX).unwrap_or(message));
         } else {
-            record.template = Some(self.template(&head.message));
+            record.template = Some(self.template(head.message));
         }
     }
 

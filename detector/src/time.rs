@@ -1,9 +1,18 @@
 //! Times: civil time of a log line to milliseconds since 1970 in UTC, and back to text for reports.
+//!
+//! Where a zone sets its clocks back, an hour of civil time comes twice (the fold); where it sets them forward, one
+//! never comes (the gap). log4j writes civil time without its offset, so a time in a fold has two meanings: it is
+//! taken as the first. A time in a gap, which only a clock of another zone can write, is taken as if the clocks had
+//! not been set yet, so it comes out behind the gap. Both are what jiff and RFC 5545 call compatible. The second pass
+//! through a repeated hour therefore reads an hour early. Going by the order of the lines could tell the passes apart
+//! most of the time, but then the time of a line would depend on the lines before it, and a restart in that hour
+//! would make other events of the same lines. Layouts that write the offset (ISO 8601, JSON, CRI) have no such hour.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-/// Civil minutes for which one zone offset is remembered. Offsets change on quarters of an hour in every zone.
+/// Civil minutes for which one zone offset is remembered. Since 1973 offsets change on quarters of an hour in every
+/// zone.
 const MEMO_MINUTES: i64 = 15;
 
 /// Date and time of day without a zone.
@@ -34,16 +43,47 @@ pub struct Zone {
     /// The last stamp that was parsed, to the second, and its time.
     memo_stamp: Stamp,
     memo_stamp_ms: i64,
+    /// What the caller last told of the time; `None` if nothing.
+    now_ms: Option<i64>,
 }
 
-/// Text of a time of day and date, to the second, padded with zero bytes.
+/// Text of a time of day and date, to the second, padded with zero bytes. Texts of different layouts are never equal:
+/// their separators stand in different places.
 pub(crate) type Stamp = [u8; 19];
+
+/// How far a time without a year may be ahead of the caller's clock before it is taken as last year's.
+const AHEAD_MAX_MS: i64 = 86_400_000;
 
 impl Zone {
     /// For times of `zone`.
     #[must_use]
     pub fn new(zone: TimeZone) -> Self {
-        Self { zone, memo_slot: i64::MIN, memo_offset_ms: 0, memo_stamp: [0; 19], memo_stamp_ms: 0 }
+        Self {
+            zone,
+            memo_slot: i64::MIN,
+            memo_offset_ms: 0,
+            memo_stamp: [u8::MAX; 19],
+            memo_stamp_ms: 0,
+            now_ms: None,
+        }
+    }
+
+    /// Tells the time, in ms since 1970 in UTC, for [`to_ms_in_last_year`](Self::to_ms_in_last_year).
+    pub fn set_now_ms(&mut self, now_ms: i64) {
+        self.now_ms = Some(now_ms);
+    }
+
+    /// As [`to_ms`](Self::to_ms), in the last year in which `civil` is not more than a day ahead of the time that was
+    /// told; its own year is ignored. `None` also if no time was told. For syslog, which writes no year.
+    pub fn to_ms_in_last_year(&mut self, civil: Civil) -> Option<i64> {
+        let now_ms = self.now_ms?;
+        let latest_ms = now_ms.checked_add(AHEAD_MAX_MS)?;
+        let year = jiff::Timestamp::from_millisecond(latest_ms).ok()?.to_zoned(TimeZone::UTC).year();
+        // A year later for zones ahead of UTC; 29 February may be up to eight years back.
+        (0..10).find_map(|back| {
+            let civil = Civil { year: year.checked_add(1)?.checked_sub(back)?, ..civil };
+            self.to_ms(civil).filter(|&ms| ms <= latest_ms)
+        })
     }
 
     /// As [`to_ms`](Self::to_ms) of what `parse` makes of `stamp`, which it is not asked when the stamp is that of the
@@ -59,28 +99,36 @@ impl Zone {
     /// Milliseconds since 1970 in UTC; `None` if there is no such date. A time that the zone repeats is taken as the
     /// first of the two, one that it skips as after the gap.
     pub fn to_ms(&mut self, civil: Civil) -> Option<i64> {
-        let in_range = (1970..=9999).contains(&civil.year)
-            && (1..=12).contains(&civil.month)
-            && (1..=days_in_month(civil.year, civil.month)).contains(&civil.day)
-            && (0..24).contains(&civil.hour)
-            && (0..60).contains(&civil.minute)
-            && (0..60).contains(&civil.second);
-        if !in_range {
-            return None;
-        }
-        let minutes = days_from_civil(civil) * 1_440 + i64::from(civil.hour) * 60 + i64::from(civil.minute);
-        let slot = minutes.div_euclid(MEMO_MINUTES);
+        let civil_ms = civil.to_utc_ms()?;
+        let slot = civil_ms.div_euclid(MEMO_MINUTES * 60_000);
         if slot != self.memo_slot {
             let start =
                 DateTime::new(civil.year, civil.month, civil.day, civil.hour, civil.minute, civil.second, 0)
                     .ok()?;
             let timestamp = self.zone.to_ambiguous_timestamp(start).compatible().ok()?;
-            self.memo_offset_ms =
-                (minutes * 60 + i64::from(civil.second)) * 1_000 - timestamp.as_millisecond();
+            self.memo_offset_ms = civil_ms - i64::from(civil.millisecond) - timestamp.as_millisecond();
             self.memo_slot = slot;
         }
-        let civil_ms = (minutes * 60 + i64::from(civil.second)) * 1_000 + i64::from(civil.millisecond);
         Some(civil_ms - self.memo_offset_ms)
+    }
+}
+
+impl Civil {
+    /// Milliseconds since 1970 if this is a time of UTC; `None` if there is no such date.
+    #[must_use]
+    pub fn to_utc_ms(self) -> Option<i64> {
+        let in_range = (1970..=9999).contains(&self.year)
+            && (1..=12).contains(&self.month)
+            && (1..=days_in_month(self.year, self.month)).contains(&self.day)
+            && (0..24).contains(&self.hour)
+            && (0..60).contains(&self.minute)
+            && (0..60).contains(&self.second)
+            && (0..1_000).contains(&self.millisecond);
+        if !in_range {
+            return None;
+        }
+        let minutes = days_from_civil(self) * 1_440 + i64::from(self.hour) * 60 + i64::from(self.minute);
+        Some((minutes * 60 + i64::from(self.second)) * 1_000 + i64::from(self.millisecond))
     }
 }
 
@@ -149,6 +197,55 @@ mod tests {
         assert_eq!(zone.to_ms(Civil { day: 29, ..good }), None);
         assert_eq!(zone.to_ms(Civil { month: 13, ..good }), None);
         assert_eq!(zone.to_ms(Civil { hour: 24, ..good }), None);
+    }
+
+    fn in_zone(posix: &str, text: &str) -> String {
+        rfc3339(Zone::new(TimeZone::posix(posix).unwrap()).to_ms(civil(text)).unwrap())
+    }
+
+    #[test]
+    fn a_repeated_hour_is_the_first_and_a_skipped_one_lies_behind_the_gap_in_berlin() {
+        let berlin = "CET-1CEST,M3.5.0,M10.5.0/3";
+        // 27 October 2024: 02:00 to 03:00 comes twice.
+        assert_eq!(in_zone(berlin, "2024-10-27T01:59:59"), "2024-10-26T23:59:59.000Z");
+        assert_eq!(in_zone(berlin, "2024-10-27T02:00:00"), "2024-10-27T00:00:00.000Z");
+        assert_eq!(in_zone(berlin, "2024-10-27T02:59:59"), "2024-10-27T00:59:59.000Z");
+        assert_eq!(in_zone(berlin, "2024-10-27T03:00:00"), "2024-10-27T02:00:00.000Z");
+        // 31 March 2024: 02:00 to 03:00 does not exist.
+        assert_eq!(in_zone(berlin, "2024-03-31T01:59:59"), "2024-03-31T00:59:59.000Z");
+        assert_eq!(in_zone(berlin, "2024-03-31T02:30:00"), "2024-03-31T01:30:00.000Z");
+        assert_eq!(in_zone(berlin, "2024-03-31T03:00:00"), "2024-03-31T01:00:00.000Z");
+    }
+
+    #[test]
+    fn half_hour_zones_and_half_hour_shifts() {
+        // India is 5:30 ahead; Lord Howe Island is 10:30 ahead, in summer 11:00.
+        assert_eq!(in_zone("IST-5:30", "2024-10-27T02:15:00"), "2024-10-26T20:45:00.000Z");
+        let lord_howe = "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0";
+        // 7 April 2024: 01:30 to 02:00 comes twice.
+        assert_eq!(in_zone(lord_howe, "2024-04-07T01:45:00"), "2024-04-06T14:45:00.000Z");
+        assert_eq!(in_zone(lord_howe, "2024-04-07T02:00:00"), "2024-04-06T15:30:00.000Z");
+        // 6 October 2024: 02:00 to 02:30 does not exist.
+        assert_eq!(in_zone(lord_howe, "2024-10-06T02:10:00"), "2024-10-05T15:40:00.000Z");
+        assert_eq!(in_zone(lord_howe, "2024-10-06T02:30:00"), "2024-10-05T15:30:00.000Z");
+    }
+
+    #[test]
+    fn a_time_without_a_year_is_the_last_that_can_be() {
+        let mut zone = Zone::new(TimeZone::UTC);
+        let at = civil("2000-12-31T23:00:00");
+        assert_eq!(zone.to_ms_in_last_year(at), None);
+        let mut year = |now: &str, text: &str| {
+            zone.set_now_ms(civil(now).to_utc_ms().unwrap());
+            zone.to_ms_in_last_year(civil(text))
+                .map(|ms| rfc3339(ms).chars().take(4).collect::<String>())
+                .unwrap()
+        };
+        assert_eq!(year("2024-01-01T00:30:00", "2000-12-31T23:00:00"), "2023");
+        assert_eq!(year("2024-12-31T23:30:00", "2000-12-31T23:00:00"), "2024");
+        assert_eq!(year("2024-12-31T23:30:00", "2000-01-01T00:10:00"), "2025");
+        assert_eq!(year("2024-12-31T23:30:00", "2000-01-02T00:10:00"), "2024");
+        assert_eq!(year("2023-07-01T00:00:00", "2000-02-29T00:10:00"), "2020");
     }
 
     proptest! {

@@ -1,153 +1,191 @@
-//! Heads of plain text: HDFS_v1 and Hadoop's log4j patterns.
+//! Heads of plain text: HDFS_v1, Hadoop's log4j patterns with their variants, and Hadoop's console.
 
-use std::borrow::Cow;
+use memchr::{memchr, memchr_iter};
 
-use memchr::{memchr, memmem};
-
+use super::stamp;
 use super::{Head, Level};
-use crate::time::{Civil, Zone};
+use crate::time::Zone;
+
+/// Places at which a thread's name may end that are tried beyond the one where its brackets close.
+const THREAD_ENDS_MAX: usize = 16;
 
 /// `yyMMdd HHmmss thread LEVEL logger: message`; years are 2000 to 2099.
+#[inline]
 pub(super) fn hdfs_v1<'a>(line: &'a [u8], zone: &mut Zone) -> Option<Head<'a>> {
-    let (stamp, rest) = line.split_first_chunk::<14>()?;
-    let [digits @ .., b' '] = stamp else { return None };
+    let (text, rest) = line.split_first_chunk::<14>()?;
+    let [digits @ .., b' '] = text else { return None };
     let mut padded = [0; 19];
     padded.first_chunk_mut::<13>()?.copy_from_slice(digits);
-    let time_ms = zone.stamp_to_ms(padded, || hdfs_v1_civil(digits))?;
-    let (thread, rest) = word(rest)?;
-    if !thread.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let (level, rest) = word(rest)?;
-    let level = Level::parse(level)?;
-    let (logger, message) = logger_colon(rest)?;
-    head(time_ms, level, logger, message)
+    let time_ms = zone.stamp_to_ms(padded, || stamp::hdfs_v1_civil(digits))?;
+    let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (thread, rest) = rest.split_at_checked(length)?;
+    let (level, rest) = level(blanks(rest)?)?;
+    let (logger, message) = logger_message(blanks(rest)?)?;
+    Some(head(time_ms, level, logger, thread, message))
 }
 
 /// `yyyy-MM-dd HH:mm:ss,SSS` with what Hadoop's patterns put behind it.
+#[inline]
 pub(super) fn log4j<'a>(line: &'a [u8], zone: &mut Zone) -> Option<Head<'a>> {
-    let (time_ms, rest) = log4j_time(line, zone)?;
-    let rest = skip_thread(skip_blanks(rest))?;
-    let (level, rest) = word(rest)?;
-    let level = Level::parse(level)?;
-    let rest = skip_thread(rest)?;
-    let (logger, message) = logger_dash(rest).or_else(|| logger_colon(rest))?;
-    head(time_ms, level, logger, message)
+    let (time_ms, rest) = stamp::iso(line, zone)?;
+    levelled(time_ms, rest)
 }
 
-/// Time in ms of `yyyy-MM-dd HH:mm:ss` with `T` or a blank between, and milliseconds after a comma or a dot, or none;
-/// and what follows.
-pub(super) fn log4j_time<'a>(line: &'a [u8], zone: &mut Zone) -> Option<(i64, &'a [u8])> {
-    let (stamp, rest) = line.split_first_chunk::<19>()?;
-    let second_ms = zone.stamp_to_ms(*stamp, || log4j_civil(stamp))?;
-    match rest {
-        &[b',' | b'.', a, b, c, ref rest @ ..] => {
-            let ms = i64::from(pair(a, b)?) * 10 + i64::from(pair(b'0', c)?);
-            Some((second_ms + ms, rest))
-        }
-        rest => Some((second_ms, rest)),
+/// `yy/MM/dd HH:mm:ss` with the same behind it; years are 2000 to 2099.
+pub(super) fn console<'a>(line: &'a [u8], zone: &mut Zone) -> Option<Head<'a>> {
+    let (digits, rest) = line.split_first_chunk::<17>()?;
+    let mut padded = [0; 19];
+    padded.first_chunk_mut::<17>()?.copy_from_slice(digits);
+    let time_ms = zone.stamp_to_ms(padded, || stamp::console_civil(digits))?;
+    levelled(time_ms, blanks(rest)?)
+}
+
+/// What stands behind the time: `LEVEL logger: message` with `[thread]` before or after the level, and
+/// [`logger_message`]'s other forms.
+#[inline]
+pub(super) fn levelled(time_ms: i64, text: &[u8]) -> Option<Head<'_>> {
+    let text = skip_blanks(text);
+    let Some((level, rest)) = level(text) else { return thread_first(time_ms, text) };
+    let rest = blanks(rest)?;
+    if rest.first() == Some(&b'[') {
+        return thread_second(time_ms, level, rest);
+    }
+    let (logger, message) = logger_message(rest)?;
+    Some(head(time_ms, level, logger, b"", message))
+}
+
+#[inline(never)]
+fn thread_first(time_ms: i64, text: &[u8]) -> Option<Head<'_>> {
+    let (thread, (level, (logger, message))) = thread(text, |rest| {
+        let (level, rest) = level(rest)?;
+        Some((level, logger_message(blanks(rest)?)?))
+    })?;
+    Some(head(time_ms, level, logger, thread, message))
+}
+
+#[inline(never)]
+fn thread_second(time_ms: i64, level: Level, text: &[u8]) -> Option<Head<'_>> {
+    let (thread, (logger, message)) = thread(text, logger_message)?;
+    Some(head(time_ms, level, logger, thread, message))
+}
+
+#[inline]
+fn head<'a>(time_ms: i64, level: Level, logger: &'a [u8], thread: &'a [u8], message: &'a [u8]) -> Head<'a> {
+    Head { time_ms, level, logger, thread, message: message.trim_ascii_end(), trace: b"" }
+}
+
+/// A level's name and what follows it.
+#[inline]
+pub(super) fn level(text: &[u8]) -> Option<(Level, &[u8])> {
+    match text {
+        [b'I', b'N', b'F', b'O', rest @ ..] => Some((Level::Info, rest)),
+        [b'W', b'A', b'R', b'N', b'I', b'N', b'G', rest @ ..] => Some((Level::Warn, rest)),
+        [b'W', b'A', b'R', b'N', rest @ ..] => Some((Level::Warn, rest)),
+        [b'E', b'R', b'R', b'O', b'R', rest @ ..] => Some((Level::Error, rest)),
+        [b'D', b'E', b'B', b'U', b'G', rest @ ..] => Some((Level::Debug, rest)),
+        [b'T', b'R', b'A', b'C', b'E', rest @ ..] => Some((Level::Trace, rest)),
+        [b'F', b'A', b'T', b'A', b'L', rest @ ..] => Some((Level::Fatal, rest)),
+        [b'S', b'E', b'V', b'E', b'R', b'E', rest @ ..] => Some((Level::Error, rest)),
+        _ => None,
     }
 }
 
-fn hdfs_v1_civil(stamp: &[u8; 13]) -> Option<Civil> {
-    let &[y0, y1, m0, m1, d0, d1, b' ', h0, h1, i0, i1, s0, s1] = stamp else { return None };
-    let year = 2_000 + i16::from(pair(y0, y1)?);
-    civil(year, [[m0, m1], [d0, d1], [h0, h1], [i0, i1], [s0, s1]])
-}
-
-#[rustfmt::skip]
-fn log4j_civil(stamp: &[u8; 19]) -> Option<Civil> {
-    let &[
-        y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b' ' | b'T',
-        h0, h1, b':', i0, i1, b':', s0, s1,
-    ] = stamp else { return None };
-    let year = i16::from(pair(y0, y1)?) * 100 + i16::from(pair(y2, y3)?);
-    civil(year, [[m0, m1], [d0, d1], [h0, h1], [i0, i1], [s0, s1]])
-}
-
-/// From month, day, hour, minute and second in two digits each.
-fn civil(year: i16, [month, day, hour, minute, second]: [[u8; 2]; 5]) -> Option<Civil> {
-    let number = |[tens, ones]: [u8; 2]| pair(tens, ones);
-    Some(Civil {
-        year,
-        month: number(month)?,
-        day: number(day)?,
-        hour: number(hour)?,
-        minute: number(minute)?,
-        second: number(second)?,
-        millisecond: 0,
-    })
-}
-
-fn head<'a>(time_ms: i64, level: Level, logger: &'a [u8], message: &'a [u8]) -> Option<Head<'a>> {
-    if logger.is_empty() {
-        return None;
+/// What follows one blank or more.
+#[inline]
+fn blanks(text: &[u8]) -> Option<&[u8]> {
+    match text {
+        [b' ', b' ', rest @ ..] => Some(skip_blanks(rest)),
+        [b' ', rest @ ..] => Some(rest),
+        _ => None,
     }
-    let message = Cow::Borrowed(message.trim_ascii_end());
-    Some(Head { time_ms, level, logger: Cow::Borrowed(logger), message })
 }
 
-/// Two digits as a number.
-fn pair(tens: u8, ones: u8) -> Option<i8> {
-    let digit = |byte: u8| byte.is_ascii_digit().then(|| byte - b'0');
-    i8::try_from(digit(tens)? * 10 + digit(ones)?).ok()
-}
-
-fn skip_blanks(text: &[u8]) -> &[u8] {
-    text.trim_ascii_start()
-}
-
-/// The next word and what follows it and its blanks.
-fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = memchr(b' ', text)?;
-    let (word, rest) = text.split_at_checked(end)?;
-    Some((word, skip_blanks(rest)))
-}
-
-/// Skips a `[thread]`, whose name may hold brackets itself; `None` if they do not close.
-fn skip_thread(text: &[u8]) -> Option<&[u8]> {
-    if text.first() != Some(&b'[') {
-        return Some(text);
+fn skip_blanks(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = text {
+        text = rest;
     }
+    text
+}
+
+/// The name in `[thread]` and what `next` makes of the text behind it. The name may hold brackets itself: it ends
+/// where they close, or, should `next` not like that, at one of the first other brackets where it does.
+fn thread<'a, T>(text: &'a [u8], next: impl Fn(&'a [u8]) -> Option<T>) -> Option<(&'a [u8], T)> {
+    let name = text.strip_prefix(b"[")?;
+    let end_at = |end: usize| {
+        let found = next(blanks(name.get(end + 1..)?)?)?;
+        Some((name.get(..end)?, found))
+    };
+    let closing = closing_bracket(name);
+    if let Some(found) = closing.and_then(end_at) {
+        return Some(found);
+    }
+    memchr_iter(b']', name).take(THREAD_ENDS_MAX).filter(|&end| Some(end) != closing).find_map(end_at)
+}
+
+/// Where the bracket closes that was opened before `name`.
+fn closing_bracket(name: &[u8]) -> Option<usize> {
     let mut depth = 0_usize;
-    for (at, byte) in text.iter().enumerate() {
-        match byte {
-            b'[' => depth += 1,
-            b']' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return text.get(at + 1..).map(skip_blanks);
+    for at in memchr::memchr2_iter(b'[', b']', name) {
+        if name.get(at) == Some(&b'[') {
+            depth += 1;
+        } else if depth == 0 {
+            return Some(at);
+        } else {
+            depth -= 1;
         }
     }
     None
 }
 
-/// `logger: message`; the message may be empty.
-fn logger_colon(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = memchr(b':', text)?;
-    let (logger, rest) = text.split_at_checked(end)?;
-    let message = rest.get(1..)?;
-    if memchr(b' ', logger).is_some() {
+/// `logger: message`, `logger - message` or `logger (File.java:method(line)) - message`; `:line` behind the logger is
+/// no part of it. The message may be empty.
+#[inline]
+fn logger_message(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr(b' ', text).unwrap_or(text.len());
+    let (word, rest) = text.split_at_checked(end)?;
+    match word {
+        [logger @ .., b':'] => {
+            let logger = without_line(logger);
+            (!logger.is_empty()).then(|| (logger, rest.get(1..).unwrap_or_default()))
+        }
+        _ => dash(word, rest),
+    }
+}
+
+#[inline(never)]
+fn dash<'a>(logger: &'a [u8], rest: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let rest = blanks(rest)?;
+    let logger = without_line(logger);
+    if logger.is_empty() {
         return None;
     }
-    match message {
-        [] => Some((logger, message)),
-        [b' ', message @ ..] => Some((logger, message)),
+    if let Some(message) = after_dash(rest) {
+        return Some((logger, message));
+    }
+    let place = rest.strip_prefix(b"(")?;
+    memchr_iter(b')', place).find_map(|end| {
+        let message = after_dash(place.get(end + 1..)?.strip_prefix(b" ")?)?;
+        Some((logger, message))
+    })
+}
+
+fn after_dash(text: &[u8]) -> Option<&[u8]> {
+    match text {
+        b"-" => Some(b""),
+        [b'-', b' ', message @ ..] => Some(message),
         _ => None,
     }
 }
 
-/// `logger (File.java:method(line)) - message` or `logger - message`.
-fn logger_dash(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (logger, rest) = word(text)?;
-    if logger.ends_with(b":") {
-        return None;
+/// Without `:line`, which `%C:%L` writes.
+#[inline]
+fn without_line(logger: &[u8]) -> &[u8] {
+    if !logger.last().is_some_and(u8::is_ascii_digit) {
+        return logger;
     }
-    if let Some(message) = rest.strip_prefix(b"- ") {
-        return Some((logger, message));
+    let digits = logger.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    match logger.split_at_checked(logger.len() - digits) {
+        Some(([name @ .., b':'], _)) => name,
+        _ => logger,
     }
-    let place = rest.strip_prefix(b"(")?;
-    let end = memmem::find(place, b") - ")?;
-    Some((logger, place.get(end + 4..)?))
 }

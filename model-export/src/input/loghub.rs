@@ -6,7 +6,8 @@ use std::io::BufRead;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use blocksift_detector::head::Heads;
+use blocksift_detector::Settings;
+use blocksift_detector::head::{Heads, Parsed};
 use blocksift_detector::key;
 use blocksift_detector::template::Catalogue;
 use blocksift_detector::time::Zone;
@@ -40,7 +41,8 @@ pub(crate) fn read_log(
     let labels = read_labels(labels)?;
     let mut blocks = Blocks::new(catalogue, tokenizer);
     let mut reader = open(log)?;
-    let (mut heads, mut zone) = (Heads::new(None), Zone::new(TimeZone::UTC));
+    let (mut heads, mut zone) =
+        (Heads::new(None, Settings::default().line_bytes_max), Zone::new(TimeZone::UTC));
     let mut line = Vec::new();
     for number in 1u64.. {
         line.clear();
@@ -52,8 +54,8 @@ pub(crate) fn read_log(
         }
         progress(bytes as u64);
         // Public HDFS_v1 has one line a record; continuation lines name no further block.
-        if let Some(head) = heads.parse(line.trim_ascii_end(), &mut zone) {
-            blocks.add(head.time_ms, &head.message);
+        if let Parsed::Head(head) = heads.parse(line.trim_ascii_end(), &mut zone) {
+            blocks.add(head.time_ms, head.message);
         }
     }
     blocks.label(&labels).with_context(|| format!("{} cannot be used", log.display()))

@@ -1,0 +1,64 @@
+//! Time to recognise the head of a line, by layout. `cargo bench -p blocksift-detector --no-default-features`
+
+use std::hint::black_box;
+
+use blocksift_detector::head::{Heads, Parsed};
+use blocksift_detector::time::Zone;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use jiff::tz::TimeZone;
+
+/// Lines of each log; a second has ten of them.
+const LINES: u64 = 1_000;
+
+fn benches(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("heads");
+    group.throughput(Throughput::Elements(LINES));
+    for (name, line) in LAYOUTS {
+        let lines: Vec<String> = (0..LINES).map(|number| render(line, number)).collect();
+        group.bench_function(*name, |bencher| {
+            let mut zone = Zone::new(TimeZone::UTC);
+            let mut heads = Heads::new(None, 65_536);
+            bencher.iter(|| {
+                let mut sum = 0;
+                for line in &lines {
+                    if let Parsed::Head(head) = heads.parse(black_box(line.as_bytes()), &mut zone) {
+                        sum += head.time_ms + head.logger.len() as i64 + head.message.len() as i64;
+                    }
+                }
+                sum
+            });
+        });
+    }
+    group.finish();
+}
+
+/// `SS` stands for the second, `NNN` for a number.
+const LAYOUTS: &[(&str, &str)] = &[
+    (
+        "hdfs_v1",
+        "081109 2035SS 148 INFO dfs.DataNode$PacketResponder: PacketResponder 1 for block blk_38865049064139660NNN terminating",
+    ),
+    (
+        "log4j",
+        "2024-01-02 03:04:SS,NNN INFO org.apache.hadoop.hdfs.server.datanode.DataNode: PacketResponder: BP-1-10.0.0.1-2:blk_1073741NNN_1001, type=LAST_IN_PIPELINE terminating",
+    ),
+    (
+        "log4j_thread",
+        "2024-01-02 03:04:SS,NNN [DataXceiver for client DFSClient_1 at /10.0.0.1:2 [Receiving block BP-1-10.0.0.1-2:blk_1073741NNN_1001]] INFO  datanode.DataNode (DataXceiver.java:run(278)) - Receiving BP-1-10.0.0.1-2:blk_1073741NNN_1001 src: /10.0.0.1:2 dest: /10.0.0.1:3",
+    ),
+    (
+        "continuation",
+        "\tat org.apache.hadoop.hdfs.protocol.datatransfer.Receiver.opWriteBlock(Receiver.java:NNN)",
+    ),
+    (
+        "json",
+        r#"{"instant":{"epochSecond":17041646SS,"nanoOfSecond":NNN000000},"thread":"main","level":"WARN","loggerName":"org.apache.hadoop.hdfs.server.datanode.DataNode","message":"Slow \"disk\" of blk_1073741NNN_1001","endOfBatch":false,"threadId":NNN}"#,
+    ),
+];
+
+fn render(line: &str, number: u64) -> String {
+    line.replace("SS", &format!("{:02}", number / 10 % 60)).replace("NNN", &format!("{:03}", number % 1_000))
+}
+
+criterion_group!(all, benches);
+criterion_main!(all);
