@@ -159,22 +159,16 @@ impl Heads {
     /// What `line`, which is without its line end, is.
     #[inline]
     pub fn parse<'a>(&'a mut self, line: &'a [u8], zone: &mut Zone) -> Parsed<'a> {
-        if let Some(Pinned { wrapper: Wrapper::None, form }) = self.finder.pinned {
-            let head = match form {
-                Form::HdfsV1 => text::hdfs_v1(line, zone),
-                Form::Log4j => text::log4j(line, zone),
-                _ => None,
-            };
-            if let Some(head) = head {
-                return Parsed::Head(head);
-            }
-            // Every head but that of a pattern starts like this; most continuation lines do not.
-            let may_start = matches!(line.first(), Some(b'0'..=b'9' | b'{' | b'<' | b'A'..=b'S'));
-            if !may_start && form != Form::Pattern {
-                return Parsed::Continuation(line);
-            }
+        let head = match self.finder.pinned {
+            Some(Pinned { wrapper: Wrapper::None, form: Form::Log4j }) => text::log4j(line, zone),
+            Some(Pinned { wrapper: Wrapper::None, form: Form::HdfsV1 }) => text::hdfs_v1(line, zone),
+            _ => None,
+        };
+        match head {
+            Some(head) => Parsed::Head(head),
+            None if self.finder.may_start(line) => self.parse_any(line, zone),
+            None => Parsed::Continuation(line),
         }
-        self.parse_any(line, zone)
     }
 
     /// What was found out so far; `None` before the first head.
@@ -225,6 +219,15 @@ struct Finder {
 }
 
 impl Finder {
+    /// Whether `line` starts like a head or a wrapper. Most continuation lines do not.
+    #[inline]
+    fn may_start(&self, line: &[u8]) -> bool {
+        match line.first() {
+            Some(b'0'..=b'9' | b'{' | b'<' | b'A'..=b'S') => true,
+            _ => matches!(self.configured, Some(Layout::Pattern(_))),
+        }
+    }
+
     /// What `text` is, which `wrapped` was around.
     fn line<'a>(
         &mut self,

@@ -1,6 +1,6 @@
 //! The detector of blocksift: bytes of a Hadoop log in, reports on abnormal blocks out.
 //!
-//! The files follow the path of the data, one noun each: [`line`], [`head`], [`record`], [`key`], [`template`],
+//! The files follow the path of the data, one noun each: [`line`], [`head`], [`record`], [`exception`], [`key`], [`template`],
 //! [`session`], [`token`], [`score`], [`verdict`], [`report`], with [`ledger`] accounting for every line and
 //! [`model`] holding what a model file says. [`detector`] wires them together.
 //!
@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 pub mod detector;
+pub mod exception;
 pub mod head;
 pub mod key;
 pub mod ledger;

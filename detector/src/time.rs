@@ -41,15 +41,15 @@ pub struct Zone {
     memo_slot: i64,
     memo_offset_ms: i64,
     /// The last stamp that was parsed, to the second, and its time.
-    memo_stamp: Stamp,
+    memo_stamp: [u8; STAMP_BYTES_MAX],
     memo_stamp_ms: i64,
     /// What the caller last told of the time; `None` if nothing.
     now_ms: Option<i64>,
 }
 
-/// Text of a time of day and date, to the second, padded with zero bytes. Texts of different layouts are never equal:
-/// their separators stand in different places.
-pub(crate) type Stamp = [u8; 19];
+/// Bytes of the longest stamp, the text of a date and a time of day to the second. No stamp starts with one of another
+/// layout: their separators stand in different places.
+const STAMP_BYTES_MAX: usize = 19;
 
 /// How far a time without a year may be ahead of the caller's clock before it is taken as last year's.
 const AHEAD_MAX_MS: i64 = 86_400_000;
@@ -62,7 +62,7 @@ impl Zone {
             zone,
             memo_slot: i64::MIN,
             memo_offset_ms: 0,
-            memo_stamp: [u8::MAX; 19],
+            memo_stamp: [u8::MAX; STAMP_BYTES_MAX],
             memo_stamp_ms: 0,
             now_ms: None,
         }
@@ -88,10 +88,18 @@ impl Zone {
 
     /// As [`to_ms`](Self::to_ms) of what `parse` makes of `stamp`, which it is not asked when the stamp is that of the
     /// last call: most lines are of the same second as the one before.
-    pub(crate) fn stamp_to_ms(&mut self, stamp: Stamp, parse: impl FnOnce() -> Option<Civil>) -> Option<i64> {
-        if stamp != self.memo_stamp {
-            self.memo_stamp_ms = self.to_ms(parse()?)?;
-            self.memo_stamp = stamp;
+    #[inline]
+    pub(crate) fn stamp_to_ms<const N: usize>(
+        &mut self,
+        stamp: &[u8; N],
+        parse: impl FnOnce() -> Option<Civil>,
+    ) -> Option<i64> {
+        let memo = self.memo_stamp.first_chunk_mut::<N>()?;
+        if stamp != memo {
+            *memo = [u8::MAX; N];
+            let stamp_ms = self.to_ms(parse()?)?;
+            self.memo_stamp_ms = stamp_ms;
+            *self.memo_stamp.first_chunk_mut()? = *stamp;
         }
         Some(self.memo_stamp_ms)
     }

@@ -8,7 +8,7 @@ use crate::time::{Civil, Zone};
 #[inline]
 pub(super) fn iso<'a>(line: &'a [u8], zone: &mut Zone) -> Option<(i64, &'a [u8])> {
     let (stamp, rest) = line.split_first_chunk::<19>()?;
-    let second_ms = zone.stamp_to_ms(*stamp, || iso_civil(stamp))?;
+    let second_ms = zone.stamp_to_ms(stamp, || iso_civil(stamp))?;
     // Hadoop's form first.
     if let &[b',' | b'.', a, b, c, b' ', ref rest @ ..] = rest
         && !matches!(rest.first(), Some(b'+' | b'-'))

@@ -14,9 +14,7 @@ const THREAD_ENDS_MAX: usize = 16;
 pub(super) fn hdfs_v1<'a>(line: &'a [u8], zone: &mut Zone) -> Option<Head<'a>> {
     let (text, rest) = line.split_first_chunk::<14>()?;
     let [digits @ .., b' '] = text else { return None };
-    let mut padded = [0; 19];
-    padded.first_chunk_mut::<13>()?.copy_from_slice(digits);
-    let time_ms = zone.stamp_to_ms(padded, || stamp::hdfs_v1_civil(digits))?;
+    let time_ms = zone.stamp_to_ms(digits, || stamp::hdfs_v1_civil(digits))?;
     let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (thread, rest) = rest.split_at_checked(length)?;
     let (level, rest) = level(blanks(rest)?)?;
@@ -34,9 +32,7 @@ pub(super) fn log4j<'a>(line: &'a [u8], zone: &mut Zone) -> Option<Head<'a>> {
 /// `yy/MM/dd HH:mm:ss` with the same behind it; years are 2000 to 2099.
 pub(super) fn console<'a>(line: &'a [u8], zone: &mut Zone) -> Option<Head<'a>> {
     let (digits, rest) = line.split_first_chunk::<17>()?;
-    let mut padded = [0; 19];
-    padded.first_chunk_mut::<17>()?.copy_from_slice(digits);
-    let time_ms = zone.stamp_to_ms(padded, || stamp::console_civil(digits))?;
+    let time_ms = zone.stamp_to_ms(digits, || stamp::console_civil(digits))?;
     levelled(time_ms, blanks(rest)?)
 }
 
