@@ -13,6 +13,7 @@ pub mod head;
 pub mod key;
 pub mod ledger;
 pub mod line;
+pub mod miner;
 pub mod model;
 pub mod record;
 pub mod report;

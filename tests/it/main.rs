@@ -18,6 +18,7 @@ mod cluster;
 mod delivery;
 mod harness;
 mod inputs;
+mod mining;
 mod public_log;
 mod rotation;
 mod same_verdicts;

@@ -1,48 +1,21 @@
 //! Templates of messages that the catalogue lacks: their text with everything that varies masked. Kept up to a limit;
 //! beyond it all further ones share one template.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use regex::{Captures, Regex};
-
 use super::{Catalogue, TemplateId};
+use crate::miner::mask::{ANY as OTHER, MESSAGE_BYTES_MAX, Mask, Masks};
 use crate::token::{Token, Tokenizer};
 
-/// Bytes of a message that its masked template is made of.
-const MASKED_BYTES_MAX: usize = 512;
-/// Text of the template that stands for all beyond the limit.
-const OTHER: &str = "<*>";
-
-/// What varies in a message, one group per wildcard; the first alternative that fits at a place wins.
-static VARIABLE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(concat!(
-        r"(?P<blk>(?:BP-[\w.-]+:)?blk_-?\d+(?:_\d+)?)",
-        r"|(?P<node>\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?)",
-        r"|(?P<path>(?:\bfile:)?/[^\s,;:()\[\]]+)",
-        r"|(?P<any>\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F-]{22}\b|\bBP-[\w.-]+|\w+_-?\d+\w*|\b0x[0-9a-fA-F]+)",
-        r"|(?P<n>-?\d+)",
-    ))
-    .ok()
-});
+/// The masks that are used without settings.
+static MASKS: LazyLock<Option<Masks>> =
+    LazyLock::new(|| Masks::new(&Mask::defaults(), MESSAGE_BYTES_MAX).ok());
 
 /// The template text of a message: blocks, addresses, paths, ids and numbers become wildcards.
 #[must_use]
 pub fn mask(message: &[u8]) -> String {
-    let text = String::from_utf8_lossy(message.get(..MASKED_BYTES_MAX).unwrap_or(message));
-    let wildcard = |found: &Captures<'_>| {
-        let names = ["blk", "node", "path", "any", "n"];
-        match names.into_iter().find(|name| found.name(name).is_some()) {
-            Some("any") | None => "<*>".to_owned(),
-            Some(name) => format!("<{name}>"),
-        }
-    };
-    let masked = match VARIABLE.as_ref() {
-        Some(regex) => regex.replace_all(&text, wildcard),
-        None => Cow::Borrowed(OTHER),
-    };
-    masked.into_owned()
+    MASKS.as_ref().map_or_else(|| OTHER.to_owned(), |masks| masks.mask(message))
 }
 
 /// All templates of one detector: the catalogue's first, then those it lacks in order of appearance.
