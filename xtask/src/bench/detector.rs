@@ -213,6 +213,17 @@ fn stages(log: &Log, parts: &[Part], figures: &mut Figures) -> Table {
 fn ratios(log: &Log, parts: &[Part], figures: &mut Figures) -> Result<Vec<(&'static str, String)>> {
     let everything = log.seconds(Part::Everything).map(|seconds| log.lines / seconds.best);
     let mut told = Vec::new();
+    if let Some((share, without_reading)) = shares(log) {
+        let told_shares = format!(
+            "{:.1} %, {:.1} % without the reading that both do",
+            share * 100.0,
+            without_reading * 100.0
+        );
+        figures.set(format!("detector.{}.everything_to_block_ids", log.name), share);
+        figures
+            .set(format!("detector.{}.everything_to_block_ids_without_reading", log.name), without_reading);
+        told.push(("everything to block id loop", told_shares));
+    }
     let mut ratio = |name: &str, lines_per_second: f64| {
         figures.set(format!("detector.{}.{name}.lines_per_second", log.name), lines_per_second);
         let Some(everything) = everything else { return format!("{lines_per_second:.0} lines/s") };
@@ -220,9 +231,6 @@ fn ratios(log: &Log, parts: &[Part], figures: &mut Figures) -> Result<Vec<(&'sta
         figures.set(format!("detector.{}.everything_to_{name}", log.name), ratio);
         format!("{ratio:.1} times its {lines_per_second:.0} lines a second of CPU time")
     };
-    if let (Some(yardstick), Some(_)) = (log.seconds(Part::BlockIds), everything) {
-        told.push(("everything to block id loop", ratio("block_ids", log.lines / yardstick.best)));
-    }
     let sample = rivals::sample(&log.path)?;
     if parts.contains(&Part::Drain3) {
         told.push(match rivals::drain3(&sample) {
@@ -241,6 +249,14 @@ fn ratios(log: &Log, parts: &[Part], figures: &mut Figures) -> Result<Vec<(&'sta
         });
     }
     Ok(told)
+}
+
+/// What the yardstick takes of the time that everything takes, with reading and without.
+fn shares(log: &Log) -> Option<(f64, f64)> {
+    let [reading, yardstick, everything] = [Part::Read, Part::BlockIds, Part::Everything]
+        .map(|part| log.seconds(part).map(|seconds| seconds.best));
+    let (reading, yardstick, everything) = (reading?, yardstick?, everything?);
+    Some((yardstick / everything, (yardstick - reading) / (everything - reading)))
 }
 
 #[cfg(test)]

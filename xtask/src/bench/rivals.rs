@@ -1,8 +1,8 @@
-//! What others need for a part of the same work, measured on the first megabytes of the same log: Drain3 from PyPI, in a
+//! What others need for a part of the same work, measured on some megabytes of the same log: Drain3 from PyPI, in a
 //! virtual environment of its own, and Fluent Bit, where they are to be had.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -18,15 +18,19 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Time stamps, block and rest of a line; the layouts differ before the level.
 const HEAD_REGEX: &str = r"^(?<time>\S+ \S+) (?:\d+ )?(?<level>[A-Z]+) (?<logger>[^ :]+): (?<message>.*?(?:(?<block>blk_-?\d+).*)?)$";
 
-/// The first whole lines of `log`, in a file beside it.
+/// Whole lines from the middle of `log`, where blocks are written, read and deleted, in a file beside it.
 pub(crate) fn sample(log: &Path) -> Result<PathBuf> {
     let path = log.with_extension("sample");
     let mut text = Vec::new();
-    let file = File::open(log).with_context(|| format!("cannot read `{}`", log.display()))?;
+    let mut file = File::open(log).with_context(|| format!("cannot read `{}`", log.display()))?;
+    let start = (file.metadata()?.len() / 2).saturating_sub(SAMPLE_BYTES / 2);
+    file.seek(SeekFrom::Start(start))?;
     file.take(SAMPLE_BYTES).read_to_end(&mut text)?;
-    let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-    text.truncate(end);
-    fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+    let mut newlines = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let begin = if start == 0 { 0 } else { newlines.next().unwrap_or(0) };
+    let end = newlines.next_back().unwrap_or(begin);
+    fs::write(&path, text.get(begin..end).unwrap_or_default())
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
     Ok(path)
 }
 
