@@ -1,5 +1,5 @@
-//! A small HDFS cluster that writes logs in HDFS_v1's format (`yyMMdd HHmmss thread LEVEL logger: message`), with
-//! faults whose ground truth is known. Blocks live as the frequent sessions of that data set do; the text is our own.
+//! A small HDFS cluster that writes logs as Hadoop of 2008 or Hadoop 3 does (its [`Dialect`]), with faults whose ground
+//! truth is known. Blocks live as the frequent sessions of the data set HDFS_v1 do; the text is our own.
 //!
 //! [`Simulation`] yields [`Event`]s in order of time, the same ones for the same [`Plan`]. [`batch`] writes them as one
 //! merged log, [`live`] appends them to one file per node at the pace of the wall clock.
@@ -7,8 +7,12 @@
 pub mod batch;
 pub mod block;
 pub mod cluster;
+pub mod dialect;
 pub mod event;
 pub mod fault;
+mod hadoop3;
+mod hdfs_v1;
+pub mod line;
 pub mod live;
 
 use std::cmp::Reverse;
@@ -19,8 +23,10 @@ use rand_chacha::ChaCha8Rng;
 
 pub use batch::{Batch, Label, batch, batch_with};
 pub use cluster::{Cluster, NodeId};
-pub use event::{Event, Kind, LineWriter};
+pub use dialect::Dialect;
+pub use event::{Event, Kind};
 pub use fault::{Fault, FaultKind};
+pub use line::LineWriter;
 
 /// Blocks between two lines that name no block.
 const BLOCKS_PER_KEYLESS_LINE: u32 = 6;
@@ -56,18 +62,27 @@ pub struct Plan {
     pub start_ms: i64,
     /// How long things take.
     pub pace: Pace,
+    /// What is logged of it, and how.
+    pub dialect: Dialect,
 }
 
 impl Plan {
     /// `blocks` blocks that live as those of HDFS_v1 do, three in a hundred with a fault, from 2008-11-09 20:35 UTC on.
     #[must_use]
     pub fn archive(seed: u64, blocks: u64) -> Self {
+        Self::archive_of(Dialect::HdfsV1, seed, blocks)
+    }
+
+    /// As [`archive`](Self::archive) in another dialect, at a time that suits it.
+    #[must_use]
+    pub fn archive_of(dialect: Dialect, seed: u64, blocks: u64) -> Self {
         Self {
             seed,
             blocks_max: Some(blocks),
             faults_per_1000: 30,
-            start_ms: 1_226_262_900_000,
+            start_ms: dialect.start_ms(),
             pace: Pace::ARCHIVE,
+            dialect,
         }
     }
 }
@@ -125,15 +140,16 @@ impl Simulation {
 
     fn start_block(&mut self, at_ms: i64) {
         let faulty = self.rng.random_range(0..1_000) < self.plan.faults_per_1000;
-        let fault = faulty.then(|| FaultKind::in_turn(self.faults.len()));
-        let life = block::Life::plan(&mut self.rng, self.plan.pace, at_ms, fault);
+        let fault = faulty.then(|| FaultKind::in_turn(self.plan.dialect, self.faults.len()));
+        let life =
+            block::Life::plan(&mut self.rng, (self.plan.dialect, self.plan.pace), self.blocks, at_ms, fault);
         self.faults.extend(life.fault);
         self.blocks += 1;
         for event in life.events {
             self.wait(event);
         }
         if self.rng.random_range(0..BLOCKS_PER_KEYLESS_LINE) == 0 {
-            let event = block::keyless(&mut self.rng, at_ms);
+            let event = block::keyless(&mut self.rng, self.plan.dialect, at_ms);
             self.wait(event);
         }
     }

@@ -1,11 +1,12 @@
 //! `cargo xtask`: the set-up and the checks of blocksift. `demo` shows it at work, `test` decides whether a change is
-//! good, `simulate` writes a log to play with.
+//! good, `simulate` writes a log to play with, `bench` measures.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a command line for developers speaks to its terminal"
 )]
 
+mod bench;
 mod cargo;
 mod demo;
 mod simulate;
@@ -30,6 +31,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Check everything, or the steps that are named, in this order.
     Test(test::Arguments),
+    /// Measure how fast it is; each figure with those of the same run that it is to be compared with.
+    Bench(bench::Arguments),
     /// Write the log of a simulated cluster and what is true of it.
     Simulate(simulate::Arguments),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Simulate(arguments) => simulate::run(&arguments),
     };
     match outcome {

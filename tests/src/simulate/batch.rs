@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use super::{Event, Fault, LineWriter, NodeId, Plan, Simulation};
+use super::{Dialect, Event, Fault, LineWriter, NodeId, Plan, Simulation};
 
 /// What is true of one block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub fn batch(seed: u64, blocks: u64) -> Batch {
 #[must_use]
 pub fn batch_with(plan: Plan, wanted: impl Fn(NodeId) -> bool) -> Batch {
     let mut simulation = Simulation::new(plan);
-    let mut batch = Batch { log: Vec::new(), written: LineWriter::default(), labels: Vec::new() };
+    let mut batch = Batch { log: Vec::new(), written: LineWriter::new(plan.dialect), labels: Vec::new() };
     let mut places: HashMap<i64, usize> = HashMap::new();
     for event in simulation.by_ref() {
         if !wanted(event.node) {
@@ -70,9 +70,14 @@ pub fn batch_with(plan: Plan, wanted: impl Fn(NodeId) -> bool) -> Batch {
 }
 
 /// Writes at least `bytes` bytes of merged log to `out` and keeps nothing of it: for benchmarks on large logs.
-pub fn write_at_least(bytes: u64, seed: u64, out: &mut impl Write) -> io::Result<LineWriter> {
-    let mut simulation = Simulation::new(Plan { blocks_max: None, ..Plan::archive(seed, 0) });
-    let mut written = LineWriter::default();
+pub fn write_at_least(
+    bytes: u64,
+    dialect: Dialect,
+    seed: u64,
+    out: &mut impl Write,
+) -> io::Result<LineWriter> {
+    let mut simulation = Simulation::new(Plan { blocks_max: None, ..Plan::archive_of(dialect, seed, 0) });
+    let mut written = LineWriter::new(dialect);
     for event in simulation.by_ref() {
         written.write(&event, out)?;
         if written.bytes >= bytes {
@@ -102,13 +107,18 @@ mod tests {
 
     #[test]
     fn labels_and_lines_agree() {
-        let batch = batch(11, 1_000);
+        for dialect in Dialect::ALL {
+            check(dialect, &batch_with(Plan::archive_of(dialect, 11, 1_000), |_| true));
+        }
+    }
+
+    fn check(dialect: Dialect, batch: &Batch) {
         assert_eq!(batch.labels.len(), 1_000);
         let lines = batch.log.iter().filter(|&&byte| byte == b'\n').count() as u64;
         assert_eq!((lines, batch.log.len() as u64), (batch.written.lines, batch.written.bytes));
         let faults = batch.labels.iter().filter(|label| label.fault.is_some()).count();
         assert!((15..60).contains(&faults), "{faults}");
-        for kind in FaultKind::ALL {
+        for kind in FaultKind::all(dialect) {
             assert!(
                 batch.labels.iter().any(|label| label.fault.is_some_and(|fault| fault.kind == kind)),
                 "{kind}"
@@ -125,7 +135,9 @@ mod tests {
 
     #[test]
     fn a_large_log_is_written_without_keeping_it() {
-        let written = write_at_least(100_000, 1, &mut io::sink()).unwrap();
-        assert!(written.bytes >= 100_000 && written.bytes < 101_000);
+        for dialect in Dialect::ALL {
+            let written = write_at_least(100_000, dialect, 1, &mut io::sink()).unwrap();
+            assert!(written.bytes >= 100_000 && written.bytes < 102_000);
+        }
     }
 }

@@ -4,6 +4,7 @@ use rand::{Rng, RngExt};
 
 use super::Pace;
 use super::cluster::{Cluster, NodeId};
+use super::dialect::Dialect;
 use super::event::{Event, Kind};
 use super::fault::{Fault, FaultKind};
 
@@ -14,10 +15,17 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Plans the life of a new block that is allocated at `at_ms`.
-    pub(super) fn plan(rng: &mut impl Rng, pace: Pace, at_ms: i64, fault: Option<FaultKind>) -> Self {
+    /// Plans the life of the new block with this number, which is allocated at `at_ms`.
+    pub(super) fn plan(
+        rng: &mut impl Rng,
+        (dialect, pace): (Dialect, Pace),
+        number: u64,
+        at_ms: i64,
+        fault: Option<FaultKind>,
+    ) -> Self {
         let mut planner = Planner {
             rng,
+            dialect,
             pace,
             block: 0,
             at_ms,
@@ -25,7 +33,10 @@ impl Life {
             events: Vec::new(),
             fault: None,
         };
-        planner.block = planner.rng.random::<i64>();
+        planner.block = match dialect {
+            Dialect::HdfsV1 => planner.rng.random(),
+            Dialect::Hadoop3 => Dialect::FIRST_BLOCK.wrapping_add_unsigned(number),
+        };
         planner.turn_pipeline();
         planner.live(fault);
         Self { events: planner.events, fault: planner.fault }
@@ -33,14 +44,19 @@ impl Life {
 }
 
 /// A line of a node that names no block.
-pub(super) fn keyless(rng: &mut impl Rng, at_ms: i64) -> Event {
+pub(super) fn keyless(rng: &mut impl Rng, dialect: Dialect, at_ms: i64) -> Event {
     let node = NodeId(rng.random_range(1..=4));
-    let kind = if rng.random_range(0..20) == 0 { Kind::LostContact } else { Kind::Housekeeping };
+    let kind = match rng.random_range(0..20) {
+        0 => Kind::LostContact,
+        1..3 if dialect.logs(Kind::Paused) => Kind::Paused,
+        _ => Kind::Housekeeping,
+    };
     Event { at_ms, node, peer: Cluster::NAME_NODE, thread: 19, number: rng.random(), kind, block: 0 }
 }
 
 struct Planner<'a, R> {
     rng: &'a mut R,
+    dialect: Dialect,
     pace: Pace,
     block: i64,
     at_ms: i64,
@@ -60,7 +76,7 @@ impl<R: Rng> Planner<'_, R> {
             Some(FaultKind::WriteStops) => return self.write_stops(),
             Some(FaultKind::PipelineException) => return self.write_breaks(),
             Some(FaultKind::ResponderException) => return self.responder_fails(),
-            _ => self.write(fault == Some(FaultKind::EmptyPacket)),
+            _ => self.write(fault),
         }
         match fault {
             Some(FaultKind::RedundantReport) => {
@@ -87,7 +103,7 @@ impl<R: Rng> Planner<'_, R> {
     }
 
     /// A whole write. In HDFS_v1 the NameNode's line comes before, between or after those of the three DataNodes.
-    fn write(&mut self, empty_packets: bool) {
+    fn write(&mut self, fault: Option<FaultKind>) {
         let allocated = self.rng.random_range(0..=3);
         for (place, node) in self.replicas.into_iter().enumerate() {
             if place == allocated {
@@ -100,6 +116,14 @@ impl<R: Rng> Planner<'_, R> {
             self.name_node(Kind::Allocate, self.replicas[0]);
         }
         self.wait(self.pace.write_ms / 2, self.pace.write_ms);
+        if fault == Some(FaultKind::SlowPipeline) {
+            let (slow, wait_ms) = (self.watched(), self.pace.write_ms);
+            self.mark(FaultKind::SlowPipeline, slow);
+            for _ in 0..3 {
+                self.log(Kind::SlowWrite, slow, self.other_than(slow));
+                self.wait(wait_ms / 2, wait_ms);
+            }
+        }
         // The NameNode hears of the replicas after all of them are there, or of two before the last is.
         let early = self.rng.random_range(0..8) == 0;
         for (place, node) in self.replicas.into_iter().enumerate() {
@@ -107,7 +131,7 @@ impl<R: Rng> Planner<'_, R> {
                 self.name_node(Kind::Stored, self.replicas[0]);
                 self.name_node(Kind::Stored, self.replicas[1]);
             }
-            if empty_packets {
+            if fault == Some(FaultKind::EmptyPacket) {
                 if place == 0 {
                     let watched = self.watched();
                     self.mark(FaultKind::EmptyPacket, watched);
@@ -115,13 +139,20 @@ impl<R: Rng> Planner<'_, R> {
                 self.log(Kind::EmptyPacket, node, node);
             }
             self.wait(0, 2);
-            self.log(Kind::ResponderEnds, node, node);
-            self.log(Kind::Received, node, self.sender(place));
+            // What Hadoop 3 says of a received block is its client trace, which comes first.
+            if self.dialect == Dialect::Hadoop3 {
+                self.log(Kind::Received, node, self.sender(place));
+                self.log(Kind::ResponderEnds, node, node);
+            } else {
+                self.log(Kind::ResponderEnds, node, node);
+                self.log(Kind::Received, node, self.sender(place));
+            }
         }
         for node in self.replicas.into_iter().skip(if early { 2 } else { 0 }) {
             self.wait(0, 2);
             self.name_node(Kind::Stored, node);
         }
+        self.name_node(Kind::FileClosed, self.replicas[0]);
     }
 
     /// Verifications and reads, in the patterns that are frequent in HDFS_v1. Half of the blocks have none; a block
@@ -153,6 +184,7 @@ impl<R: Rng> Planner<'_, R> {
         let unlucky = self.watched();
         for node in self.replicas {
             self.wait(2, 40);
+            self.log(Kind::DeleteScheduled, node, node);
             self.log(Kind::Deleting, node, node);
             if fault == Some(FaultKind::DeleteUnknown) && node == unlucky {
                 self.wait(1, 20);
@@ -187,6 +219,7 @@ impl<R: Rng> Planner<'_, R> {
         self.wait(self.pace.write_ms / 4, self.pace.write_ms / 2);
         self.mark(FaultKind::PipelineException, broken);
         self.log(Kind::WriteFailed, broken, first);
+        self.log(Kind::XceiverFailed, broken, first);
     }
 
     fn responder_fails(&mut self) {
@@ -205,9 +238,12 @@ impl<R: Rng> Planner<'_, R> {
             (Kind::WriteFailed, broken),
             (Kind::ReceiveFailed, other),
             (Kind::WriteFailed, other),
+            (Kind::XceiverFailed, other),
         ] {
-            self.log(kind, node, node);
-            self.wait(1, 5);
+            if self.dialect.logs(kind) {
+                self.log(kind, node, node);
+                self.wait(1, 5);
+            }
         }
     }
 
@@ -277,7 +313,11 @@ impl<R: Rng> Planner<'_, R> {
         self.log(kind, Cluster::NAME_NODE, peer);
     }
 
+    /// Logs an event if the dialect does.
     fn log(&mut self, kind: Kind, node: NodeId, peer: NodeId) {
+        if !self.dialect.logs(kind) {
+            return;
+        }
         let number = match kind {
             Kind::ResponderEnds | Kind::ResponderFailed => self.rng.random_range(0..3),
             _ => self.rng.random_range(32_768..61_000),
@@ -303,7 +343,7 @@ mod tests {
     fn a_healthy_life_has_three_replicas_and_ends_where_it_began() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         for _ in 0..100 {
-            let life = Life::plan(&mut rng, Pace::ARCHIVE, 0, None);
+            let life = Life::plan(&mut rng, (Dialect::HdfsV1, Pace::ARCHIVE), 0, 0, None);
             let keys_of_block = keys(&life, None);
             for (key, times) in [(5, 3), (9, 3), (11, 3), (22, 1), (26, 3)] {
                 assert_eq!(
@@ -318,10 +358,22 @@ mod tests {
     }
 
     #[test]
+    fn a_healthy_write_is_three_lines_on_a_data_node_of_hadoop_3() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        for number in 0..100 {
+            let life = Life::plan(&mut rng, (Dialect::Hadoop3, Pace::ARCHIVE), number, 0, None);
+            assert_eq!(keys(&life, Some(NodeId(1))).get(..3), Some(&[5, 9, 11][..]));
+            assert_eq!(keys(&life, Some(Cluster::NAME_NODE)).first(), Some(&22));
+            assert!(life.events.iter().all(|event| event.block == 1_073_741_825 + number as i64));
+        }
+    }
+
+    #[test]
     fn every_fault_leaves_a_trace_on_the_node_it_names() {
         let mut rng = ChaCha8Rng::seed_from_u64(4);
-        for kind in FaultKind::ALL {
-            let life = Life::plan(&mut rng, Pace::DEMO, 1_000, Some(kind));
+        let all = |dialect| FaultKind::all(dialect).map(|kind| (dialect, kind));
+        for (dialect, kind) in Dialect::ALL.into_iter().flat_map(all) {
+            let life = Life::plan(&mut rng, (dialect, Pace::DEMO), 7, 1_000, Some(kind));
             let fault = life.fault.unwrap();
             assert_eq!(fault.kind, kind);
             assert!(Cluster::WATCHED.contains(&fault.node));

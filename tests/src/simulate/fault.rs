@@ -1,8 +1,9 @@
-//! Faults and their ground truth. Each kind follows a frequent abnormal session of HDFS_v1.
+//! Faults and their ground truth. Each kind but one follows a frequent abnormal session of HDFS_v1.
 
 use std::fmt;
 
 use super::cluster::NodeId;
+use super::dialect::Dialect;
 
 /// What goes wrong with a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,8 +14,10 @@ pub enum FaultKind {
     PipelineException,
     /// A packet responder fails, and two DataNodes give up the write.
     ResponderException,
-    /// All DataNodes get an empty packet.
+    /// All DataNodes get an empty packet. Hadoop 3 no longer logs it.
     EmptyPacket,
+    /// A DataNode is slow to pass the packets on. Hadoop of 2008 did not log it.
+    SlowPipeline,
     /// A DataNode reports a block that the NameNode already knows there.
     RedundantReport,
     /// A DataNode is told to delete a block that it does not have.
@@ -28,8 +31,16 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// All kinds.
-    pub const ALL: [Self; 9] = [
+    /// Those of one dialect.
+    #[must_use]
+    pub fn all(dialect: Dialect) -> [Self; 9] {
+        Self::HDFS_V1.map(|kind| match kind {
+            Self::EmptyPacket if dialect == Dialect::Hadoop3 => Self::SlowPipeline,
+            kind => kind,
+        })
+    }
+
+    const HDFS_V1: [Self; 9] = [
         Self::PipelineException,
         Self::DeleteUnknown,
         Self::WriteStops,
@@ -43,8 +54,9 @@ impl FaultKind {
 
     /// The kind of the `number`-th fault of a run: each kind in turn.
     #[must_use]
-    pub fn in_turn(number: usize) -> Self {
-        Self::ALL.get(number % Self::ALL.len()).copied().unwrap_or(Self::PipelineException)
+    pub fn in_turn(dialect: Dialect, number: usize) -> Self {
+        let kinds = Self::all(dialect);
+        kinds.get(number % kinds.len()).copied().unwrap_or(Self::PipelineException)
     }
 }
 
@@ -55,6 +67,7 @@ impl fmt::Display for FaultKind {
             Self::PipelineException => "pipeline exception",
             Self::ResponderException => "responder exception",
             Self::EmptyPacket => "empty packet",
+            Self::SlowPipeline => "slow pipeline",
             Self::RedundantReport => "redundant report",
             Self::DeleteUnknown => "delete of unknown block",
             Self::ReportAfterDelete => "report after delete",

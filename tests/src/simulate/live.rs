@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Event, Fault, LineWriter, NodeId, Pace, Plan, Simulation};
+use super::{Dialect, Event, Fault, LineWriter, NodeId, Pace, Plan, Simulation};
 
 /// Lines that a block leaves on the watched nodes, on average; turns a line rate into a block rate.
 const LINES_PER_BLOCK: u64 = 14;
@@ -60,9 +60,11 @@ impl Live {
             faults_per_1000,
             start_ms: Timestamp::now().as_millisecond(),
             pace: Pace { block_interval_ms, ..Pace::DEMO },
+            dialect: Dialect::HdfsV1,
         };
         let (stop, lines) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let writer = Writer { simulation: Simulation::new(plan), files, written: LineWriter::default() };
+        let writer =
+            Writer { simulation: Simulation::new(plan), files, written: LineWriter::new(plan.dialect) };
         let (seen_stop, seen_lines) = (Arc::clone(&stop), Arc::clone(&lines));
         let thread = thread::Builder::new()
             .name("simulator".to_owned())

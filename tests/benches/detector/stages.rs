@@ -1,0 +1,201 @@
+//! The stages of the detector, each with all that comes before it. Those before the sessions work on whole lines; the
+//! detector cuts its lines itself.
+
+use std::hint::black_box;
+use std::io;
+
+use blocksift_detector::head::Heads;
+use blocksift_detector::key;
+use blocksift_detector::time::Zone;
+use blocksift_detector::{Detector, FileId, Model, Settings};
+use memchr::memchr_iter;
+use memchr::memmem::Finder;
+
+use crate::log::Pieces;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Reading alone, which every stage does.
+    Read,
+    Newlines,
+    /// The yardstick: find the newline, find `blk_`, parse the number.
+    BlockIds,
+    HeadsKeys,
+    Templates,
+    Sessions,
+    Everything,
+}
+
+impl Stage {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Read,
+        Self::Newlines,
+        Self::BlockIds,
+        Self::HeadsKeys,
+        Self::Templates,
+        Self::Sessions,
+        Self::Everything,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Newlines => "newlines",
+            Self::BlockIds => "block_ids",
+            Self::HeadsKeys => "heads_keys",
+            Self::Templates => "templates",
+            Self::Sessions => "sessions",
+            Self::Everything => "everything",
+        }
+    }
+}
+
+/// What one pass came across.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) bytes: u64,
+    pub(crate) lines: u64,
+    /// Blocks named, templates known, sessions or reports, whatever the stage yields.
+    pub(crate) found: u64,
+}
+
+/// A stage that is ready to run.
+pub(crate) enum Work {
+    Read,
+    Newlines,
+    BlockIds,
+    HeadsKeys,
+    Templates(Box<Model>),
+    Detector { detector: Box<Detector>, scored: bool },
+}
+
+/// Makes what a stage needs.
+pub(crate) fn work(stage: Stage, model: &[u8]) -> io::Result<Work> {
+    let model = || Model::from_onnx(model).map_err(io::Error::other);
+    Ok(match stage {
+        Stage::Read => Work::Read,
+        Stage::Newlines => Work::Newlines,
+        Stage::BlockIds => Work::BlockIds,
+        Stage::HeadsKeys => Work::HeadsKeys,
+        Stage::Templates => Work::Templates(Box::new(model()?)),
+        Stage::Sessions => {
+            let settings = Settings { sessions_max: usize::MAX, ..Settings::default() };
+            Work::Detector { detector: Box::new(Detector::new(model()?, settings)), scored: false }
+        }
+        Stage::Everything => {
+            let detector = Detector::new(model()?, Settings::default());
+            Work::Detector { detector: Box::new(detector), scored: true }
+        }
+    })
+}
+
+impl Work {
+    pub(crate) fn run(&mut self, pieces: &mut Pieces) -> io::Result<Counted> {
+        match self {
+            Self::Read => read(pieces),
+            Self::Newlines => count(pieces),
+            Self::BlockIds => block_ids(pieces),
+            Self::HeadsKeys => heads_keys(pieces),
+            Self::Templates(model) => templates(pieces, model),
+            Self::Detector { detector, scored } => detect(pieces, detector, *scored),
+        }
+    }
+}
+
+fn read(pieces: &mut Pieces) -> io::Result<Counted> {
+    let mut counted = Counted::default();
+    while let Some(piece) = pieces.next()? {
+        counted.bytes += black_box(piece).len() as u64;
+    }
+    Ok(counted)
+}
+
+/// Counts lines.
+pub(crate) fn count(pieces: &mut Pieces) -> io::Result<Counted> {
+    let mut counted = Counted::default();
+    while let Some(piece) = pieces.next()? {
+        counted.bytes += piece.len() as u64;
+        for newline in memchr_iter(b'\n', piece) {
+            black_box(newline);
+            counted.lines += 1;
+        }
+    }
+    Ok(counted)
+}
+
+fn block_ids(pieces: &mut Pieces) -> io::Result<Counted> {
+    let finder = Finder::new(b"blk_");
+    each_line(pieces, |line| {
+        let Some(start) = finder.find(line) else { return 0 };
+        let digits = line.get(start + finder.needle().len()..).unwrap_or_default();
+        let (negative, digits) = match digits.split_first() {
+            Some((b'-', digits)) => (true, digits),
+            _ => (false, digits),
+        };
+        let mut id: i64 = 0;
+        for digit in digits.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit < 10) {
+            id = id.wrapping_mul(10).wrapping_add(i64::from(digit));
+        }
+        black_box(if negative { id.wrapping_neg() } else { id });
+        1
+    })
+}
+
+fn heads_keys(pieces: &mut Pieces) -> io::Result<Counted> {
+    let (mut heads, mut zone) = parsers();
+    each_line(pieces, |line| {
+        black_box(heads.parse(line, &mut zone));
+        key::find(line).map(black_box).count() as u64
+    })
+}
+
+fn templates(pieces: &mut Pieces, model: &Model) -> io::Result<Counted> {
+    let (mut heads, mut zone) = parsers();
+    each_line(pieces, |line| {
+        let head = heads.parse(line, &mut zone);
+        let named = key::find(line).map(black_box).count() > 0;
+        match head {
+            Some(head) if named => u64::from(black_box(model.catalogue.find(&head.message)).is_some()),
+            _ => 0,
+        }
+    })
+}
+
+fn detect(pieces: &mut Pieces, detector: &mut Detector, scored: bool) -> io::Result<Counted> {
+    let file = FileId(0);
+    let mut bytes = 0;
+    let mut reports = 0;
+    while let Some(piece) = pieces.next()? {
+        detector.push(file, bytes, piece);
+        bytes += piece.len() as u64;
+        reports += black_box(detector.take_reports()).len() as u64;
+    }
+    let lines = detector.end_of_file(file).lines_read;
+    if !scored {
+        return Ok(Counted { bytes, lines, found: detector.summary().sessions_open });
+    }
+    detector.finish();
+    reports += black_box(detector.take_reports()).len() as u64;
+    Ok(Counted { bytes, lines, found: reports })
+}
+
+fn parsers() -> (Heads, Zone) {
+    let settings = Settings::default();
+    (Heads::new(settings.layout), Zone::new(settings.zone))
+}
+
+/// Calls `take` with each line, without its line end, and adds up what it finds.
+fn each_line(pieces: &mut Pieces, mut take: impl FnMut(&[u8]) -> u64) -> io::Result<Counted> {
+    let mut counted = Counted::default();
+    while let Some(piece) = pieces.next_lines()? {
+        let mut begin = 0;
+        for newline in memchr_iter(b'\n', piece) {
+            counted.found += take(piece.get(begin..newline).unwrap_or_default());
+            counted.lines += 1;
+            begin = newline + 1;
+        }
+        counted.bytes += piece.len() as u64;
+    }
+    Ok(counted)
+}

@@ -1,0 +1,38 @@
+//! `cargo xtask bench`: how fast it is. A bench prints one table and, if asked, writes the same figures as flat JSON.
+//! Machines differ and are never idle, so a figure counts beside those of the same run.
+
+mod detector;
+mod figures;
+mod rivals;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use figures::Figures;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+    /// Write the figures to this file too, as one flat JSON object.
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The detector's stages on one core, over logs of Hadoop of 2008 and of Hadoop 3.
+    Detector(detector::Arguments),
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let mut figures = Figures::of_this_machine();
+    println!("{}, {} threads", figures::cpu_model(), figures::threads());
+    match &arguments.bench {
+        Bench::Detector(arguments) => detector::run(arguments, &mut figures)?,
+    }
+    arguments.json.as_deref().map_or(Ok(()), |path| figures.write(path))
+}
