@@ -241,7 +241,14 @@ impl Check {
             idle_timeout_ms: signed_millis(idle_timeout),
             forget_after_ms: signed_millis(forget_after),
             sessions_max: self.count("sessions_max", raw.sessions_max, 100_000, 1..=100_000_000),
-            events_max: self.count("events_max", raw.events_max, 1_024, 2..=100_000),
+            sessions_bytes_max: self.count(
+                "sessions_bytes_max",
+                raw.sessions_bytes_max,
+                64 * MIB,
+                MIB..=MIB * MIB,
+            ),
+            events_max: self.count("events_max", raw.events_max, 1_024, 2..=8_192),
+            reorder_ms: signed_millis(self.seconds("reorder_s", raw.reorder_s, 600, 0..=86_400)),
             ..Settings::default()
         }
     }

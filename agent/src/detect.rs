@@ -20,7 +20,7 @@ use crate::output::{self, Format};
 use crate::raw_lines::{self, Source};
 
 /// Bytes at the start of a file in which its first record is looked for.
-const PEEK_BYTES: u64 = 64 * 1_024;
+const PEEK_BYTES: usize = 64 * 1_024;
 
 /// Arguments of `detect`.
 #[derive(Debug, clap::Args)]
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (inputs, unopened) = open(args, &zone);
     let unread = read(&mut detector, &inputs, args.quiet);
     detector.finish();
-    let flagged = flagged(detector.take_reports(), &inputs);
+    let flagged = flagged(detector.reports().collect(), &inputs);
     match &args.output {
         Some(path) => output::replace(path, |file| output::write(&flagged, args.format, file))?,
         None => write_stdout(&flagged, args.format)?,
@@ -101,6 +101,9 @@ fn settings(args: &Args, zone: &TimeZone) -> Settings {
         node: args.node.clone().or_else(host_name).unwrap_or_else(|| "localhost".to_owned()),
         zone: zone.clone(),
         sessions_max: args.sessions_max,
+        sessions_bytes_max: usize::MAX,
+        // Files of several nodes are read one after the other.
+        reorder_ms: i64::MAX,
         ..Settings::default()
     }
 }
@@ -118,7 +121,7 @@ fn open(args: &Args, zone: &TimeZone) -> (Vec<Input>, usize) {
             }
         }
     }
-    let first_time = |input: &Input| first_time_ms(&input.peek(PEEK_BYTES), zone).unwrap_or(i64::MAX);
+    let first_time = |input: &Input| first_time_ms(&input.peek(PEEK_BYTES as u64), zone).unwrap_or(i64::MAX);
     inputs.sort_by_cached_key(first_time);
     (inputs, failed)
 }
@@ -136,7 +139,10 @@ fn read(detector: &mut Detector, inputs: &[Input], quiet: bool) -> usize {
     let progress = progress(inputs, quiet);
     let mut failed = 0;
     for (input, id) in inputs.iter().zip(0..) {
-        let outcome = input.read(&progress, |offset, bytes| detector.push(FileId(id), offset, bytes));
+        let outcome = input.read(&progress, |offset, bytes| {
+            // What comes of it is taken in the end.
+            detector.push(FileId(id), offset, bytes);
+        });
         detector.end_of_file(FileId(id));
         if let Err(problem) = outcome {
             progress.suspend(|| error!("{problem:#}"));

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Format of everything this version writes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes that decoding may ask for: a damaged length must not exhaust the memory.
 const VALUE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 

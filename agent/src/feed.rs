@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
+use blocksift_detector::detector::Snapshot;
 use blocksift_detector::{Detector, FileId, Ledger, Model, Report};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -89,7 +90,7 @@ impl Feed {
             .collect();
         let fed = followed.iter().map(|(id, ..)| *id).collect();
         let mut detector = Detector::new(model, settings);
-        detector.restore(sessions, followed, meta.totals);
+        detector.restore(Snapshot { sessions, files: followed, summary: meta.totals });
         let ticked_ms = if meta.ticked_ms == 0 { now_ms() } else { meta.ticked_ms };
         // Scores nothing that was not scored: it only says when the next lines come, at the earliest.
         detector.tick(ticked_ms);
@@ -170,7 +171,7 @@ impl Feed {
 
     /// Commits at once when there are reports, else when the interval has passed or much was read.
     fn commit_if_due(&mut self) -> Result<(), StateError> {
-        self.reports.append(&mut self.detector.take_reports());
+        self.reports.extend(self.detector.reports());
         let due =
             self.committed.elapsed() >= self.commit_interval || self.uncommitted_bytes >= COMMIT_BYTES_MAX;
         if self.reports.is_empty() && !due {
@@ -254,7 +255,7 @@ impl Feed {
         for file in followed {
             self.detector.close_records(file);
         }
-        self.reports.append(&mut self.detector.take_reports());
+        self.reports.extend(self.detector.reports());
         let (mut files, files_forgotten) = self.tail.take_changes();
         let open = self.tail.saved().into_iter().filter(|saved| saved.phase == Phase::Followed);
         files.retain(|saved| saved.phase != Phase::Followed);

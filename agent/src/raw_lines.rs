@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use blocksift_detector::{FileId, Report};
+use memchr::memchr;
 
 use crate::files::read_up_to;
 
@@ -14,6 +15,8 @@ use crate::files::read_up_to;
 const REPORT_BYTES_MAX: usize = 1_024 * 1_024;
 /// Bytes of one record; a longer one ends with [`CUT`].
 const RECORD_BYTES_MAX: u32 = 16 * 1_024;
+/// Bytes in which most lines end.
+const LINE_BYTES: u32 = 512;
 const CUT: &str = " [cut]";
 
 /// Where the records of one file come from.
@@ -28,6 +31,10 @@ pub(crate) struct Source {
 pub(crate) trait Records {
     /// The `bytes` bytes at `offset` of the text; `None` if it does not have them. Offsets only rise.
     fn record(&mut self, offset: u64, bytes: u32) -> Option<Vec<u8>>;
+
+    /// The line at `offset` of the text with its line end, or as much of it as [`RECORD_BYTES_MAX`]; `None` if there is
+    /// nothing. Offsets only rise.
+    fn line(&mut self, offset: u64) -> Option<Vec<u8>>;
 }
 
 impl Records for File {
@@ -36,28 +43,57 @@ impl Records for File {
         let filled = read_up_to(self, &mut record, offset).ok()?;
         (filled == record.len()).then_some(record)
     }
+
+    fn line(&mut self, offset: u64) -> Option<Vec<u8>> {
+        let mut line = Vec::new();
+        for bytes in [LINE_BYTES, RECORD_BYTES_MAX] {
+            line.resize(usize::try_from(bytes).ok()?, 0);
+            let filled = read_up_to(self, &mut line, offset).ok()?;
+            line.truncate(filled);
+            if let Some(end) = memchr(b'\n', &line) {
+                line.truncate(end + 1);
+                break;
+            }
+        }
+        (!line.is_empty()).then_some(line)
+    }
 }
 
 /// A text that can only be read forwards, such as that of a compressed file.
 pub(crate) struct Stream {
-    reader: Box<dyn Read>,
+    reader: BufReader<Box<dyn Read>>,
     offset: u64,
 }
 
 impl Stream {
     /// A text from its start.
     pub(crate) fn new(reader: Box<dyn Read>) -> Self {
-        Self { reader, offset: 0 }
+        Self { reader: BufReader::new(reader), offset: 0 }
+    }
+}
+
+impl Stream {
+    fn skip_to(&mut self, offset: u64) -> Option<()> {
+        let before = offset.checked_sub(self.offset)?;
+        self.offset += io::copy(&mut self.reader.by_ref().take(before), &mut io::sink()).ok()?;
+        Some(())
     }
 }
 
 impl Records for Stream {
     fn record(&mut self, offset: u64, bytes: u32) -> Option<Vec<u8>> {
-        let before = offset.checked_sub(self.offset)?;
-        self.offset += io::copy(&mut self.reader.by_ref().take(before), &mut io::sink()).ok()?;
+        self.skip_to(offset)?;
         let mut record = Vec::new();
         self.offset += self.reader.by_ref().take(bytes.into()).read_to_end(&mut record).ok()? as u64;
         (record.len() == usize::try_from(bytes).ok()?).then_some(record)
+    }
+
+    fn line(&mut self, offset: u64) -> Option<Vec<u8>> {
+        self.skip_to(offset)?;
+        let mut line = Vec::new();
+        let read = self.reader.by_ref().take(RECORD_BYTES_MAX.into()).read_until(b'\n', &mut line).ok()?;
+        self.offset += read as u64;
+        (!line.is_empty()).then_some(line)
     }
 }
 
@@ -78,10 +114,7 @@ pub(crate) fn fill(reports: &mut [Report], mut open: impl FnMut(FileId) -> Optio
     for (file, records) in wanted {
         let Some(mut source) = open(file) else { continue };
         for ((offset, bytes), places) in records {
-            let records = source.records.as_mut();
-            let record = records.and_then(|records| records.record(offset, bytes.min(RECORD_BYTES_MAX)));
-            let cut = if bytes > RECORD_BYTES_MAX { CUT } else { "" };
-            let line = record.map(|record| without_line_end(&record) + cut);
+            let line = source.records.as_mut().and_then(|records| text(records.as_mut(), offset, bytes));
             for (at_report, at_event) in places {
                 let report = reports.get_mut(at_report);
                 let event = report.and_then(|report| report.events.get_mut(at_event));
@@ -94,6 +127,17 @@ pub(crate) fn fill(reports: &mut [Report], mut open: impl FnMut(FileId) -> Optio
             }
         }
     }
+}
+
+/// The text of a record of `bytes` bytes, or of one line where they are `0`.
+fn text(records: &mut dyn Records, offset: u64, bytes: u32) -> Option<String> {
+    if bytes == 0 {
+        let line = records.line(offset)?;
+        let whole = line.ends_with(b"\n") || line.len() < usize::try_from(RECORD_BYTES_MAX).ok()?;
+        return Some(without_line_end(&line) + if whole { "" } else { CUT });
+    }
+    let record = records.record(offset, bytes.min(RECORD_BYTES_MAX))?;
+    Some(without_line_end(&record) + if bytes > RECORD_BYTES_MAX { CUT } else { "" })
 }
 
 /// A record as text, without its last line end.
@@ -118,6 +162,8 @@ mod tests {
             text: String::new(),
             level: String::new(),
             logger: String::new(),
+            exception: String::new(),
+            frame: String::new(),
             contribution: 0.0,
             file: String::new(),
             offset,
@@ -155,6 +201,25 @@ mod tests {
         assert_eq!(reports[0].events[3].file, "a.log");
         assert_eq!(reports[0].events[4].file, "");
         assert_eq!(asked, 2);
+    }
+
+    #[test]
+    fn a_record_of_one_line_ends_with_it() {
+        let long = "y".repeat(20_000);
+        let text = format!("one\r\n{long}\n{}\nlast", "z".repeat(600));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let stream = Stream::new(Box::new(io::Cursor::new(text.clone())));
+        let sources: [Box<dyn Records>; 2] = [Box::new(file), Box::new(stream)];
+        for source in sources {
+            let mut source = Some(source);
+            let events = [0, 5, 20_006, 20_607, 30_000].map(|offset| event(1, offset, 0)).to_vec();
+            let mut reports = [Report { events, ..report() }];
+            fill(&mut reports, |_| Some(Source { path: String::new(), records: source.take() }));
+            let lines: Vec<_> = reports[0].events.iter().map(|event| event.line.as_deref()).collect();
+            let cut = format!("{}{CUT}", "y".repeat(16 * 1_024));
+            assert_eq!(lines, [Some("one"), Some(&*cut), Some(&*"z".repeat(600)), Some("last"), None]);
+        }
     }
 
     #[test]

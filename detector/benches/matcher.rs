@@ -6,7 +6,6 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::unwrap_used,
-    missing_docs,
     reason = "a bench may panic, and nobody calls it"
 )]
 

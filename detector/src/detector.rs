@@ -1,147 +1,157 @@
 //! The detector: wires the path of the data from bytes to reports.
 //!
 //! [`Detector::push`] takes the bytes of a file in chunks of any size; [`Detector::tick`] tells the time and scores
-//! what has fallen silent; [`Detector::finish`] scores the rest. Reports queue up for [`Detector::take_reports`].
-//! Equal bytes give equal reports, however they are cut into chunks.
+//! what has fallen silent; [`Detector::finish`] scores the rest. Each hands out the reports that came of it.
+//! Equal bytes give equal reports, however they are cut into chunks and on however many threads they are parsed.
 
-mod judge;
+mod parallel;
 mod snapshot;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use memchr::{memchr, memchr_iter};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::head::{Head, Heads, Level, Parsed};
-use crate::key::{self, BlockId};
+use crate::file::File;
+use crate::judge::{Judge, Law};
 use crate::ledger::{Ledger, Summary};
-use crate::line::{self, Line, Partial};
 use crate::model::Model;
-use crate::record::Record;
+use crate::parser::{Batch, Grammar, Parser, close_record};
 use crate::report::Report;
-use crate::score::Cache;
-use crate::session::{List, PoolId, Session, SessionEvent, Sessions};
 use crate::settings::{FileId, Settings};
-use crate::template::{Templates, mask};
+use crate::shard::Shard;
+use crate::statement::Statements;
 use crate::time::Zone;
-use crate::token::Token;
 
-use judge::Judge;
-pub use snapshot::{Change, SessionState};
+pub use parallel::{Serial, Task, Workers};
+pub use snapshot::{Change, SessionState, Snapshot};
 
-/// Names kept of loggers and of pools; beyond it the further ones share the empty name.
-const NAMES_MAX: usize = 4_096;
-/// Bytes of a logger's name that are kept.
-const LOGGER_BYTES_MAX: usize = 256;
-/// Bytes of a message that are kept for a template while no block was named.
-const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Bits of a key's hash that choose its shard, where there is room for many sessions.
+const SHARD_BITS: u32 = 4;
+/// Sessions from which on they are kept in `2^SHARD_BITS` shards. With fewer, which session makes room for which would
+/// differ too much from what one list of all would give.
+const SHARDED_SESSIONS_MIN: usize = 4_096;
 
 /// Parses, sessionizes and scores the logs of one node.
 #[derive(Debug)]
 pub struct Detector {
     settings: Settings,
     model: Model,
-    templates: Templates,
-    loggers: Names,
-    pools: Names,
-    zone: Zone,
+    statements: Statements,
+    node_seed: u64,
     files: HashMap<FileId, File>,
-    sessions: Sessions,
-    judge: Judge,
+    shards: Vec<Shard>,
+    /// As many as were asked for at once so far, at least one.
+    crew: Vec<Worker>,
     now_ms: i64,
+    /// Of files that have ended, and of sessions before a restart.
     totals: Summary,
-    reports: Vec<Report>,
-    changes: snapshot::Changes,
+    reports: VecDeque<Report>,
 }
 
-/// What is known of one file.
+/// What one thread parses and judges with.
 #[derive(Debug)]
-struct File {
-    heads: Heads,
-    partial: Partial,
-    record: Record,
-    state: RecordState,
-    /// Behind the last byte pushed.
-    end: u64,
-    /// Behind the last line that is in the ledger.
-    counted: u64,
-    ledger: Ledger,
-}
-
-/// What further lines without a head belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RecordState {
-    /// No record yet.
-    None,
-    /// `File::record`.
-    Open,
-    /// A record that was closed before its last lines came; says whether it had a key.
-    Closed { in_session: bool },
+struct Worker {
+    parser: Parser,
+    batch: Batch,
+    judge: Judge,
 }
 
 impl Detector {
     /// A detector with no files and no sessions.
     #[must_use]
     pub fn new(model: Model, settings: Settings) -> Self {
-        Self {
-            templates: Templates::new(&model.catalogue, &model.tokenizer, settings.unknown_max),
-            loggers: Names::new(),
-            pools: Names::new(),
-            zone: Zone::new(settings.zone.clone()),
+        let shards = if settings.sessions_max >= SHARDED_SESSIONS_MIN { 1 << SHARD_BITS } else { 1 };
+        let shard = || Shard::new(settings.sessions_max / shards, settings.sessions_bytes_max / shards);
+        let mut detector = Self {
+            statements: Statements::new(&model.catalogue, &model.tokenizer, settings.unknown_max),
+            node_seed: xxh3_64(settings.node.as_bytes()),
             files: HashMap::new(),
-            sessions: Sessions::new(),
-            judge: Judge::new(Cache::new(settings.cache_max)),
+            shards: (0..shards).map(|_| shard()).collect(),
+            crew: Vec::new(),
             now_ms: 0,
             totals: Summary::default(),
-            reports: Vec::new(),
-            changes: snapshot::Changes::default(),
+            reports: VecDeque::new(),
             settings,
             model,
-        }
+        };
+        detector.hire(1);
+        detector
     }
 
     /// Takes the bytes of `file` at `offset`. They may end anywhere, also within a line. Where `offset` is not behind
     /// the bytes pushed before, what is still open of the file is closed first.
-    pub fn push(&mut self, file: FileId, offset: u64, bytes: &[u8]) {
-        let mut known = self.files.remove(&file).unwrap_or_else(|| self.new_file(offset));
-        if known.end != offset {
-            self.close_file(file, &mut known);
-            known.end = offset;
-            known.counted = offset;
+    ///
+    /// Reports come of it only where a session had to make room.
+    pub fn push(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Reports<'_> {
+        let mut known = self.at(file, offset);
+        let (grammar, crew) = self.school();
+        if let Some(Worker { parser, batch, .. }) = crew.first_mut() {
+            parser.push(grammar, &mut known, bytes, batch);
         }
-        self.push_lines(file, &mut known, bytes);
         self.files.insert(file, known);
+        self.apply(file)
     }
 
     /// Closes the last line and record of a file that will not grow, and forgets the file but for its ledger in
     /// [`summary`](Self::summary). Returns that ledger.
     pub fn end_of_file(&mut self, file: FileId) -> Ledger {
         let Some(mut known) = self.files.remove(&file) else { return Ledger::default() };
-        self.close_file(file, &mut known);
-        self.totals.ledger += known.ledger;
-        known.ledger
+        self.end(&mut known);
+        self.apply(file);
+        self.totals.ledger += known.records.ledger;
+        known.records.ledger
     }
 
     /// Closes the last record of a file, which has waited long enough for lines that continue it. Such lines are
     /// still counted with it when they come; a line without a line end goes on waiting for one.
     pub fn close_records(&mut self, file: FileId) {
         if let Some(mut known) = self.files.remove(&file) {
-            self.close_record(file, &mut known);
+            let (grammar, crew) = self.school();
+            if let Some(worker) = crew.first_mut() {
+                close_record(grammar, &mut known.records, &mut worker.batch);
+            }
             self.files.insert(file, known);
+            self.apply(file);
         }
+    }
+
+    /// Tells the time, in milliseconds of the caller's clock: scores sessions that were silent for
+    /// `idle_timeout_ms`, forgets those that were for `forget_after_ms`. A clock that goes back stops this until it
+    /// has caught up.
+    pub fn tick(&mut self, now_ms: i64) -> Reports<'_> {
+        self.now_ms = now_ms;
+        let idle_since_ms = now_ms.saturating_sub(self.settings.idle_timeout_ms);
+        let forgotten_since_ms = now_ms.saturating_sub(self.settings.forget_after_ms);
+        let (law, shards, crew) = self.court();
+        if let Some(worker) = crew.first_mut() {
+            for shard in shards {
+                shard.tick(law, &mut worker.judge, idle_since_ms, forgotten_since_ms);
+            }
+        }
+        self.collect()
+    }
+
+    /// Scores every session that has events which no score has seen: the end of a batch.
+    pub fn finish(&mut self) -> Reports<'_> {
+        self.finish_with(&Serial)
+    }
+
+    /// Reports that nobody took yet.
+    pub fn reports(&mut self) -> Reports<'_> {
+        Reports(&mut self.reports)
     }
 
     /// Every byte below this offset is in the ledger and in sessions: where to read on after a restart.
     #[must_use]
     pub fn checkpoint(&self, file: FileId) -> u64 {
-        self.files.get(&file).map_or(0, |known| known.counted)
+        self.files.get(&file).map_or(0, |known| known.records.counted)
     }
 
     /// Where every line of a file went, up to its [`checkpoint`](Self::checkpoint). All zero for a file that is not
     /// known or has ended.
     #[must_use]
     pub fn ledger(&self, file: FileId) -> Ledger {
-        self.files.get(&file).map_or_else(Ledger::default, |known| known.ledger)
+        self.files.get(&file).map_or_else(Ledger::default, |known| known.records.ledger)
     }
 
     /// What became of all files and sessions so far.
@@ -149,16 +159,32 @@ impl Detector {
     pub fn summary(&self) -> Summary {
         let mut summary = self.totals;
         for known in self.files.values() {
-            summary.ledger += known.ledger;
+            summary.ledger += known.records.ledger;
         }
-        summary.sessions_open = self.sessions.len() as u64;
+        for shard in &self.shards {
+            let totals = &shard.totals;
+            summary.sessions_open += shard.sessions.len() as u64;
+            summary.sessions_scored += totals.scored;
+            summary.sessions_flagged = summary.sessions_flagged.saturating_add_signed(totals.flagged);
+            summary.sessions_evicted += totals.evicted;
+            summary.score_errors += totals.score_errors;
+            summary.events_unknown += totals.events_unknown;
+        }
+        for worker in &self.crew {
+            let (hits, misses) = worker.judge.hits_and_misses();
+            summary.cache_hits += hits;
+            summary.cache_misses += misses;
+        }
         summary
     }
 
-    /// Reports since the last call, in the order in which their sessions were scored.
+    /// Bytes that the sessions and what they refer to take in memory: exact but for what the allocator adds.
     #[must_use]
-    pub fn take_reports(&mut self) -> Vec<Report> {
-        std::mem::take(&mut self.reports)
+    pub fn memory_bytes(&self) -> usize {
+        let shards: usize = self.shards.iter().map(Shard::memory_bytes).sum();
+        let crew: usize =
+            self.crew.iter().map(|worker| worker.batch.memory_bytes() + worker.judge.memory_bytes()).sum();
+        shards + crew + self.statements.memory_bytes()
     }
 
     /// The model in use.
@@ -167,237 +193,110 @@ impl Detector {
         &self.model
     }
 
+    /// The state of a file, ready for bytes at `offset`.
+    fn at(&mut self, file: FileId, offset: u64) -> File {
+        let mut known = self.files.remove(&file).unwrap_or_else(|| self.new_file(offset));
+        if known.end != offset {
+            self.end(&mut known);
+            known.end = offset;
+            known.records.counted = offset;
+        }
+        known
+    }
+
     fn new_file(&self, offset: u64) -> File {
-        File {
-            heads: Heads::new(self.settings.layout.clone(), self.settings.line_bytes_max),
-            partial: Partial::default(),
-            record: Record::new(),
-            state: RecordState::None,
-            end: offset,
-            counted: offset,
-            ledger: Ledger::default(),
+        File::new(&self.settings, offset)
+    }
+
+    fn end(&mut self, known: &mut File) {
+        let (grammar, crew) = self.school();
+        if let Some(Worker { parser, batch, .. }) = crew.first_mut() {
+            parser.end(grammar, known, batch);
         }
     }
 
-    fn push_lines(&mut self, id: FileId, file: &mut File, bytes: &[u8]) {
-        let line_bytes_max = self.settings.line_bytes_max;
-        let start = file.end;
-        let mut begin = 0;
-        for newline in memchr_iter(b'\n', bytes) {
-            let piece = bytes.get(begin..newline).unwrap_or_default();
-            if file.partial.bytes() == 0 {
-                self.line(id, file, &line::whole(piece, start + begin as u64, line_bytes_max));
-            } else {
-                file.partial.append(piece, line_bytes_max);
-                let mut partial = std::mem::take(&mut file.partial);
-                self.line(id, file, &partial.line(start + newline as u64, true, line_bytes_max));
-                partial.clear();
-                file.partial = partial;
+    /// Brings what the first worker parsed into the sessions.
+    fn apply(&mut self, file: FileId) -> Reports<'_> {
+        if let Some(worker) = self.crew.first_mut() {
+            self.statements.adopt(&mut worker.batch.contents);
+        }
+        let now_ms = self.now_ms;
+        let (law, shards, crew) = self.court();
+        if let Some(Worker { batch, judge, .. }) = crew.first_mut() {
+            for (shard, events) in shards.iter_mut().zip(&batch.events) {
+                shard.apply(law, judge, file, events, now_ms);
             }
-            begin = newline + 1;
+            batch.clear();
         }
-        file.partial.append(bytes.get(begin..).unwrap_or_default(), line_bytes_max);
-        file.end = start + bytes.len() as u64;
+        self.collect()
     }
 
-    fn close_file(&mut self, id: FileId, file: &mut File) {
-        if file.partial.bytes() > 0 {
-            let partial = std::mem::take(&mut file.partial);
-            self.line(id, file, &partial.line(file.end, false, self.settings.line_bytes_max));
+    fn collect(&mut self) -> Reports<'_> {
+        let first = self.reports.len();
+        for shard in &mut self.shards {
+            self.reports.extend(shard.reports.drain(..));
         }
-        self.close_record(id, file);
-        file.state = RecordState::None;
+        if self.reports.len() > first + 1 {
+            let later =
+                |report: &Report, other: &Report| (&report.end, &report.id).cmp(&(&other.end, &other.id));
+            self.reports.make_contiguous().get_mut(first..).unwrap_or_default().sort_by(later);
+        }
+        Reports(&mut self.reports)
     }
 
-    fn line(&mut self, id: FileId, file: &mut File, line: &Line<'_>) {
-        let mut heads = std::mem::replace(&mut file.heads, Heads::new(None, 0));
-        match heads.parse(line.text, &mut self.zone) {
-            Parsed::Head(head) => {
-                self.close_record(id, file);
-                self.start_record(file, line, &head);
-            }
-            Parsed::Continuation(_) | Parsed::Partial => self.continue_record(file, line),
-        }
-        file.heads = heads;
-    }
-
-    fn start_record(&mut self, file: &mut File, line: &Line<'_>, head: &Head<'_>) {
-        file.state = RecordState::Open;
-        let logger = head.logger.get(..LOGGER_BYTES_MAX).unwrap_or(head.logger);
-        let logger = self.loggers.intern(logger);
-        let record = &mut file.record;
-        record.start(line, head.time_ms, head.level, logger);
-        self.add_keys(record, line.text);
-        if record.keys.is_empty() {
-            let message = first_line(head.message);
-            record.message.extend_from_slice(message.get(..MESSAGE_BYTES_MAX).unwrap_or(message));
-        } else {
-            record.template = Some(self.template(head.message));
+    /// Makes sure that there are as many workers.
+    fn hire(&mut self, workers: usize) {
+        while self.crew.len() < workers.max(1) {
+            self.crew.push(Worker {
+                parser: Parser::new(Zone::new(self.settings.zone.clone())),
+                batch: Batch::new(self.shards.len()),
+                judge: Judge::new(self.model.scorer.fork(), self.settings.cache_max),
+            });
         }
     }
 
-    fn continue_record(&mut self, file: &mut File, line: &Line<'_>) {
-        let settings = &self.settings;
-        match file.state {
-            RecordState::Open => {
-                let record = &mut file.record;
-                if record.extend(line, settings.record_lines_max, settings.record_bytes_max) {
-                    self.add_keys(record, line.text);
-                }
-                if record.template.is_none() && !record.keys.is_empty() {
-                    let message = std::mem::take(&mut record.message);
-                    record.template = Some(self.template(&message));
-                }
-            }
-            RecordState::Closed { in_session } => {
-                count(&mut file.ledger, in_session, 1);
-                count_bytes(file, line.bytes, line.bytes_cut);
-            }
-            RecordState::None => {
-                file.ledger.lines_read += 1;
-                file.ledger.lines_skipped.no_head += 1;
-                count_bytes(file, line.bytes, line.bytes_cut);
-            }
-        }
-    }
-
-    fn close_record(&mut self, id: FileId, file: &mut File) {
-        if file.state != RecordState::Open {
-            return;
-        }
-        let record = &file.record;
-        let in_session = !record.keys.is_empty();
-        count(&mut file.ledger, in_session, record.lines);
-        file.ledger.lines_read += record.lines_skipped;
-        file.ledger.lines_skipped.beyond_record += record.lines_skipped;
-        file.ledger.keys_dropped += record.keys_dropped;
-        let (bytes, bytes_cut) = (record.bytes + record.bytes_skipped, record.bytes_cut);
-        let event = SessionEvent {
-            time_ms: record.time_ms,
-            offset: record.offset,
-            file: id,
-            bytes: u32::try_from(record.bytes).unwrap_or(u32::MAX),
-            template: record.template.unwrap_or(u32::MAX),
-            logger: record.logger,
-            level: record.level,
+    fn court(&mut self) -> (Law<'_>, &mut [Shard], &mut [Worker]) {
+        let law = Law {
+            settings: &self.settings,
+            metadata: &self.model.metadata,
+            model: &self.model.id,
+            tokenizer: &self.model.tokenizer,
+            statements: &self.statements,
+            node_seed: self.node_seed,
         };
-        for &(block, pool) in &record.keys {
-            self.add_event(block, pool, event);
-        }
-        count_bytes(file, bytes, bytes_cut);
-        file.state = RecordState::Closed { in_session };
+        (law, &mut self.shards, &mut self.crew)
     }
 
-    fn add_event(&mut self, block: BlockId, pool: PoolId, event: SessionEvent) {
-        let slot = match self.sessions.find(block, pool) {
-            Some(slot) => slot,
-            None => {
-                self.make_room();
-                let id = session_id(&self.settings.node, block, event.time_ms);
-                self.sessions.insert(Session::new(block, pool, id))
-            }
+    fn school(&mut self) -> (Grammar<'_>, &mut [Worker]) {
+        let grammar = Grammar {
+            settings: &self.settings,
+            catalogue: &self.model.catalogue,
+            tokenizer: &self.model.tokenizer,
+            node_window_ms: self.model.metadata.tokenizer.node_window_ms,
+            shard_bits: self.shards.len().ilog2(),
         };
-        let unknown = self.templates.token(event.template) == Token::UNKNOWN;
-        self.totals.events_unknown += u64::from(unknown);
-        if let Some(session) = self.sessions.get_mut(slot) {
-            session.unknown_warn |= unknown && event.level >= Level::Warn;
-            session.add(event, self.settings.events_max);
-        }
-        self.sessions.touch(slot, List::Speaking, self.now_ms);
-        self.changed(slot);
-    }
-
-    /// Scores and forgets the least recently active session if there is no room for another.
-    fn make_room(&mut self) {
-        while self.sessions.len() >= self.settings.sessions_max.max(1) {
-            let Some(slot) = self.sessions.least_recently_active() else { return };
-            if self.sessions.get(slot).is_some_and(|session| session.list == List::Speaking) {
-                self.judge(slot);
-            }
-            self.totals.sessions_evicted += 1;
-            self.forget(slot);
-        }
-    }
-
-    fn add_keys(&mut self, record: &mut Record, text: &[u8]) {
-        for key in key::find(text) {
-            let pool = if key.pool.is_empty() { 0 } else { self.pools.intern(key.pool) };
-            record.add_key(key.block, PoolId(pool), self.settings.keys_max);
-        }
-    }
-
-    fn template(&mut self, message: &[u8]) -> u32 {
-        let message = first_line(message);
-        match self.model.catalogue.find(message) {
-            Some(index) => u32::try_from(index).unwrap_or(u32::MAX),
-            None => self.templates.intern(&mask(message)),
-        }
+        (grammar, &mut self.crew)
     }
 }
 
-/// Counts lines of a record that is in a session or not.
-fn count(ledger: &mut Ledger, in_session: bool, lines: u64) {
-    ledger.lines_read += lines;
-    if in_session {
-        ledger.lines_in_sessions += lines;
-    } else {
-        ledger.lines_without_key += lines;
-    }
-}
-
-/// Moves the checkpoint of a file behind lines that are in its ledger now.
-fn count_bytes(file: &mut File, bytes: u64, bytes_cut: u64) {
-    file.ledger.bytes_read += bytes;
-    file.ledger.bytes_cut += bytes_cut;
-    file.counted += bytes;
-}
-
-/// A JSON message may hold several lines.
-fn first_line(message: &[u8]) -> &[u8] {
-    let end = memchr(b'\n', message).unwrap_or(message.len());
-    message.get(..end).unwrap_or(message).trim_ascii_end()
-}
-
-/// Equal for equal lines, and new when a forgotten block speaks again.
-fn session_id(node: &str, block: BlockId, first_ms: i64) -> u64 {
-    let mut hasher = Xxh3::new();
-    hasher.update(node.as_bytes());
-    hasher.update(&[0]);
-    hasher.update(&block.0.to_le_bytes());
-    hasher.update(&first_ms.to_le_bytes());
-    hasher.digest()
-}
-
-/// Names by number; `0` is the empty name.
+/// Reports, those of one call in the order of their sessions' last events. Those that are not taken wait for the next
+/// call.
 #[derive(Debug)]
-struct Names {
-    names: Vec<String>,
-    numbers: hashbrown::HashMap<Vec<u8>, u16>,
-}
+pub struct Reports<'a>(&'a mut VecDeque<Report>);
 
-impl Names {
-    fn new() -> Self {
-        Self { names: vec![String::new()], numbers: hashbrown::HashMap::new() }
+impl Iterator for Reports<'_> {
+    type Item = Report;
+
+    fn next(&mut self) -> Option<Report> {
+        self.0.pop_front()
     }
 
-    fn intern(&mut self, name: &[u8]) -> u16 {
-        if let Some(&number) = self.numbers.get(name) {
-            return number;
-        }
-        match u16::try_from(self.names.len()) {
-            Ok(number) if self.names.len() < NAMES_MAX => {
-                self.names.push(String::from_utf8_lossy(name).into_owned());
-                self.numbers.insert(name.to_vec(), number);
-                number
-            }
-            _ => 0,
-        }
-    }
-
-    fn name(&self, number: u16) -> &str {
-        self.names.get(usize::from(number)).map_or("", String::as_str)
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.len(), Some(self.0.len()))
     }
 }
+
+impl ExactSizeIterator for Reports<'_> {}
 
 #[cfg(test)]
 mod tests;

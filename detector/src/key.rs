@@ -112,7 +112,7 @@ impl Blocks<'_> {
 }
 
 /// The pool that ends right before a block, as in `BP-1-10.0.0.1-2:blk_3`; empty if none does.
-fn pool_before(before: &[u8]) -> &[u8] {
+pub(crate) fn pool_before(before: &[u8]) -> &[u8] {
     let Some(before) = before.strip_suffix(b":") else { return b"" };
     let start = before.iter().rposition(|&byte| !is_pool_byte(byte)).map_or(0, |at| at + 1);
     before.get(start..).filter(|pool| pool.starts_with(POOL.needle())).unwrap_or(b"")

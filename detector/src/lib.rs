@@ -1,25 +1,31 @@
 //! The detector of blocksift: bytes of a Hadoop log in, reports on abnormal blocks out.
 //!
-//! The files follow the path of the data, one noun each: [`line`], [`head`], [`record`], [`exception`], [`key`], [`template`],
-//! [`session`], [`token`], [`score`], [`verdict`], [`report`], with [`ledger`] accounting for every line and
-//! [`model`] holding what a model file says. [`detector`] wires them together.
+//! The files follow the path of the data, one noun each: [`line`], [`head`], `record`, [`exception`], [`key`],
+//! [`template`], `statement`, `session`, [`token`], [`score`], [`verdict`], [`report`], with [`ledger`] accounting for
+//! every line and [`model`] holding what a model file says. `parser` goes from bytes to events, `shard` and `judge` from
+//! events to reports, and [`detector`] wires them together.
 //!
 //! Nothing here reads a clock, a file, a thread or a variable: time and bytes are arguments.
 #![deny(missing_docs)]
 
 pub mod detector;
 pub mod exception;
+mod file;
 pub mod head;
+mod judge;
 pub mod key;
 pub mod ledger;
 pub mod line;
 pub mod miner;
 pub mod model;
-pub mod record;
+mod parser;
+mod record;
 pub mod report;
 pub mod score;
-pub mod session;
+mod session;
 pub mod settings;
+mod shard;
+mod statement;
 pub mod template;
 pub mod time;
 pub mod token;

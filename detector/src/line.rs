@@ -12,6 +12,8 @@ pub struct Line<'a> {
     pub bytes: u64,
     /// Bytes of it that `text` leaves out.
     pub bytes_cut: u64,
+    /// Lines of the file that it stands on: more than one where a container runtime split it.
+    pub lines: u64,
 }
 
 /// The start of a line whose end has not been read yet.
@@ -53,7 +55,7 @@ impl Partial {
             self.bytes,
             self.last,
             line_bytes_max,
-            Line { offset, text: b"", bytes, bytes_cut: 0 },
+            Line { offset, text: b"", bytes, bytes_cut: 0, lines: 1 },
         )
     }
 }
@@ -63,7 +65,13 @@ impl Partial {
 pub fn whole(text: &[u8], offset: u64, line_bytes_max: usize) -> Line<'_> {
     let content = text.len() as u64;
     let last = text.last().copied().unwrap_or(0);
-    cut(text, content, last, line_bytes_max, Line { offset, text: b"", bytes: content + 1, bytes_cut: 0 })
+    cut(
+        text,
+        content,
+        last,
+        line_bytes_max,
+        Line { offset, text: b"", bytes: content + 1, bytes_cut: 0, lines: 1 },
+    )
 }
 
 /// Fills in text and cut of a line of `content` bytes that starts with `text` and ends with the byte `last`.
@@ -81,7 +89,7 @@ mod tests {
     #[test]
     fn carriage_return_is_part_of_the_line_end() {
         let got = whole(b"ab\r", 7, 10);
-        assert_eq!(got, Line { offset: 7, text: b"ab", bytes: 4, bytes_cut: 0 });
+        assert_eq!(got, Line { offset: 7, text: b"ab", bytes: 4, bytes_cut: 0, lines: 1 });
     }
 
     #[test]

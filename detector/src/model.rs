@@ -2,6 +2,7 @@
 //! float32 `[N, 1]` or `[N]`; everything else that a verdict needs is in [`Metadata`].
 
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroU32;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -9,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::score::{Score, ScoreError};
 use crate::template::{Catalogue, Template, TemplateId};
-use crate::token::{Token, Tokenizer, Window};
+use crate::token::{Refinement, Token, Tokenizer, Window};
 
 /// Version of the metadata this code reads and writes.
 pub const FORMAT: &str = "1";
@@ -70,6 +71,43 @@ pub struct TokenizerSpec {
     pub length: usize,
     /// Template ids in token order.
     pub vocabulary: Vec<TemplateId>,
+    /// Templates whose tokens depend on a parameter or on the silence before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refinements: Vec<Refinement>,
+    /// Records that name no block form sessions of the node, one for each stretch of so many milliseconds of the log's
+    /// time; `None` only counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_window_ms: Option<NonZeroU32>,
+}
+
+impl TokenizerSpec {
+    /// Rows that the embedding needs.
+    pub(crate) fn rows(&self) -> usize {
+        let refined: usize = self.refinements.iter().map(Refinement::tokens).sum();
+        self.vocabulary.len() + usize::from(Token::FIRST) + refined
+    }
+
+    fn check_refinements(&self) -> Result<(), ModelError> {
+        let rising = |bounds: &[i64]| bounds.is_sorted_by(|one, next| one < next);
+        let sound = |(at, refinement): (usize, &Refinement)| {
+            self.vocabulary.contains(&refinement.template)
+                && rising(&refinement.bounds)
+                && rising(&refinement.gaps_ms)
+                && self.refinements.iter().skip(at + 1).all(|other| other.template != refinement.template)
+        };
+        if !self.refinements.iter().enumerate().all(sound) {
+            let what = "a refinement's template is not in the vocabulary or refined twice, or its bounds do not rise";
+            return Err(invalid("blocksift.tokenizer", what));
+        }
+        let rows = self.refinements.iter().try_fold(self.vocabulary.len(), |rows, refinement| {
+            let ranges = (refinement.bounds.len() + 1).checked_mul(refinement.gaps_ms.len() + 1)?;
+            rows.checked_add(ranges)
+        });
+        if rows.is_none_or(|rows| rows > usize::from(u16::MAX) - 2) {
+            return Err(invalid("blocksift.tokenizer", "refinements make too many tokens"));
+        }
+        Ok(())
+    }
 }
 
 /// How a score becomes a verdict.
@@ -219,7 +257,8 @@ impl Metadata {
         if !(0.0..=1.0).contains(&self.decision.threshold) {
             return Err(invalid("blocksift.decision", "threshold is not in 0..=1"));
         }
-        let rows = self.tokenizer.vocabulary.len() + usize::from(Token::FIRST);
+        self.tokenizer.check_refinements()?;
+        let rows = self.tokenizer.rows();
         let fits = |golden: &Golden| {
             golden.tokens.len() == self.tokenizer.length
                 && golden.tokens.iter().all(|token| usize::from(token.0) < rows)
@@ -276,7 +315,8 @@ impl Model {
             }
         }
         let id = format!("{}-{:012x}", metadata.name, xxh3_64(bytes) >> 16);
-        let tokenizer = Tokenizer::new(metadata.tokenizer.length, &metadata.tokenizer.vocabulary);
+        let TokenizerSpec { length, vocabulary, refinements, .. } = &metadata.tokenizer;
+        let tokenizer = Tokenizer::refined(*length, vocabulary, refinements);
         let catalogue = Catalogue::new(metadata.catalogue.clone());
         Ok(Self { metadata, id, tokenizer, catalogue, scorer })
     }

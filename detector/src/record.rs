@@ -1,10 +1,12 @@
 //! Records: a line with a head and the lines that continue it (stack traces, `ReplicaInfo`, JvmPauseMonitor). Only
 //! what the event needs is kept of the text, so that a record costs no copy.
 
+use crate::exception::Trace;
 use crate::head::Level;
 use crate::key::BlockId;
 use crate::line::Line;
-use crate::session::PoolId;
+use crate::statement::NameId;
+use crate::template::TemplateId;
 
 /// The record that a file's last lines belong to, open until the next head or [`close`](crate::Detector).
 #[derive(Clone, Debug)]
@@ -19,13 +21,17 @@ pub(crate) struct Record {
     pub(crate) bytes_cut: u64,
     pub(crate) time_ms: i64,
     pub(crate) level: Level,
-    pub(crate) logger: u16,
-    /// Known from the first key on.
-    pub(crate) template: Option<u32>,
-    pub(crate) keys: Vec<(BlockId, PoolId)>,
+    pub(crate) logger: NameId,
+    /// Known at once where the catalogue has it, else from the first key on.
+    pub(crate) template: Option<TemplateId>,
+    pub(crate) bucket: u16,
+    /// Blocks, each with the hash of its pool's name.
+    pub(crate) keys: Vec<(BlockId, NameId)>,
     pub(crate) keys_dropped: u64,
-    /// The message, kept only while there is no key.
+    /// The message, kept only while there is neither template nor key.
     pub(crate) message: Vec<u8>,
+    /// What the continuation lines say of exceptions.
+    pub(crate) trace: Trace,
 }
 
 impl Record {
@@ -39,19 +45,21 @@ impl Record {
             bytes_cut: 0,
             time_ms: 0,
             level: Level::Info,
-            logger: 0,
+            logger: NameId(0),
             template: None,
+            bucket: 0,
             keys: Vec::new(),
             keys_dropped: 0,
             message: Vec::new(),
+            trace: Trace::default(),
         }
     }
 
     /// Starts anew with a head line; the buffers are used again.
-    pub(crate) fn start(&mut self, line: &Line<'_>, time_ms: i64, level: Level, logger: u16) {
+    pub(crate) fn start(&mut self, line: &Line<'_>, time_ms: i64, level: Level, logger: NameId) {
         self.offset = line.offset;
         self.bytes = line.bytes;
-        self.lines = 1;
+        self.lines = line.lines;
         self.lines_skipped = 0;
         self.bytes_skipped = 0;
         self.bytes_cut = line.bytes_cut;
@@ -59,9 +67,11 @@ impl Record {
         self.level = level;
         self.logger = logger;
         self.template = None;
+        self.bucket = 0;
         self.keys.clear();
         self.keys_dropped = 0;
         self.message.clear();
+        self.trace.clear();
     }
 
     /// Takes a continuation line; `false` if the record is full and the line is only counted.
@@ -70,18 +80,19 @@ impl Record {
         let fits = self.lines < lines_max as u64 && self.bytes + line.bytes <= bytes_max as u64;
         // Once one line was skipped all further ones are, so that what is kept is one piece.
         if fits && self.lines_skipped == 0 {
-            self.lines += 1;
+            self.lines += line.lines;
             self.bytes += line.bytes;
             return true;
         }
-        self.lines_skipped += 1;
+        self.lines_skipped += line.lines;
         self.bytes_skipped += line.bytes;
         false
     }
 
     /// Adds a block unless it is there; a pool learned later completes it.
-    pub(crate) fn add_key(&mut self, block: BlockId, pool: PoolId, keys_max: usize) {
-        let known = self.keys.iter_mut().find(|(other, its)| *other == block && its.may_be(pool));
+    pub(crate) fn add_key(&mut self, block: BlockId, pool: NameId, keys_max: usize) {
+        let may_be = |its: NameId| its == pool || its.0 == 0 || pool.0 == 0;
+        let known = self.keys.iter_mut().find(|(other, its)| *other == block && may_be(*its));
         if let Some((_, its)) = known {
             if its.0 == 0 {
                 *its = pool;

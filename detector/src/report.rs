@@ -17,7 +17,7 @@ pub struct Report {
     pub revision: u64,
     /// Name of the node that wrote the lines.
     pub node: String,
-    /// Block, as `blk_<id>`; the id may be negative.
+    /// Block, as `blk_<id>`; the id may be negative. Empty where the session is one of the node itself.
     pub block: String,
     /// Block pool, as `BP-...`; empty where the log names none.
     pub pool: String,
@@ -55,6 +55,12 @@ pub struct Event {
     pub level: String,
     /// Logger as written in the log.
     pub logger: String,
+    /// Class of the exception in the lines that continue the record; empty if there is none.
+    #[serde(default)]
+    pub exception: String,
+    /// Class and method of the first frame of its stack trace; empty if there is none.
+    #[serde(default)]
+    pub frame: String,
     /// How much the score falls when this event is left out, `-1.0..=1.0`.
     pub contribution: f32,
     /// Path of the file, filled in by whoever opened it; empty in the detector's own reports.
@@ -67,7 +73,8 @@ pub struct Event {
     /// Which file, in the caller's numbering; does not leave the process.
     #[serde(skip)]
     pub file_id: FileId,
-    /// Length of the record in bytes, its last line end included; does not leave the process.
+    /// Length of the record in bytes, its last line end included; `0` if the record is one line, up to its line end. Does
+    /// not leave the process.
     #[serde(skip)]
     pub bytes: u32,
 }

@@ -40,6 +40,9 @@ pub trait Score: Send {
     /// [`ScoreError`] for the first window that cannot be scored.
     fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError>;
 
+    /// Another one that gives equal scores, for another thread.
+    fn fork(&self) -> Box<dyn Score>;
+
     /// As [`score`](Self::score), but faster where that can be had, and equal to it only within the rounding of one
     /// int8 step. For comparing windows with each other, and for seeing that one is far from the threshold.
     ///

@@ -1,33 +1,59 @@
 //! Sessions: the ordered events of one block on one node, and which of them spoke last.
 //!
-//! A session is in one of two lists, both ordered by activity: [`List::Speaking`] since its last event until it is
-//! scored, [`List::Quiet`] from then on until it speaks again or is forgotten.
+//! A session is in one of two lists, both in order of activity: [`List::Speaking`] since its last event until it is
+//! scored, [`List::Quiet`] from then on until it speaks again or is forgotten. Events are kept as they came, encoded;
+//! whoever reads them puts late ones in their place.
+
+mod activity;
+mod codec;
+mod pages;
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use crate::head::Level;
 use crate::key::BlockId;
 use crate::settings::FileId;
-
-/// Room that a session's events grow by. Most sessions are short, so doubling would leave a third of it empty.
-const EVENTS_STEP: usize = 8;
+use activity::Activity;
+pub(crate) use codec::SessionEvent;
+use codec::{EVENT_BYTES_MAX, Events, Last, after, encode};
+use pages::{PIECE_BYTES_MAX, Pages, Piece, Size};
 
 /// Position of a session in [`Sessions`].
 pub(crate) type Slot = u32;
-/// No slot: the end of a list.
-const NONE: Slot = Slot::MAX;
+/// No session.
+pub(crate) const NONE: Slot = Slot::MAX;
+/// Low bits of a slot: its place in its block of [`SLOTS_STEP`].
+const SLOTS_BITS: u32 = 9;
+/// Sessions that room is made for at once.
+const SLOTS_STEP: usize = 1 << SLOTS_BITS;
+/// Events that a session can hold; a lower `events_max` of the settings counts.
+pub(crate) const EVENTS_MAX: usize = 8_192;
+
+/// Bytes that a count of dropped events takes, with its share of the tree.
+const DROPPED_BYTES: usize = 24;
+
+/// What a session may grow to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Beyond it the middle quarter of the events keeps only its counts.
+    pub(crate) events_max: usize,
+    /// How late an event may come to be put in its place by time.
+    pub(crate) reorder_ms: i64,
+}
 
 /// A block pool, in the detector's numbering; `0` is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PoolId(pub(crate) u16);
 
 impl PoolId {
+    /// Stands for the node itself: the key is the number of the window, not a block.
+    pub(crate) const NODE: Self = Self(u16::MAX);
+
     /// Whether two blocks of equal id can be the same: a line may leave the pool out.
     pub(crate) fn may_be(self, other: Self) -> bool {
-        self == other || self.0 == 0 || other.0 == 0
+        self == other || (self.0 == 0 && other != Self::NODE) || (other.0 == 0 && self != Self::NODE)
     }
 }
 
@@ -40,118 +66,136 @@ pub(crate) enum List {
     Quiet,
 }
 
-/// One event of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SessionEvent {
-    pub(crate) time_ms: i64,
-    /// First byte of the record in its file.
-    pub(crate) offset: u64,
-    pub(crate) file: FileId,
-    /// Length of the record.
-    pub(crate) bytes: u32,
-    /// In the detector's numbering of templates.
-    pub(crate) template: u32,
-    /// In the detector's numbering of loggers.
-    pub(crate) logger: u16,
-    pub(crate) level: Level,
+/// Yes and no about a session, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    /// Remembered at all; otherwise the slot is free.
+    const LIVE: u8 = 1;
+    /// In the quiet list; otherwise in the speaking one.
+    const QUIET: u8 = 1 << 1;
+    /// Last verdict.
+    pub(crate) const FLAGGED: u8 = 1 << 2;
+    /// Has an event of unknown template at WARN or worse.
+    pub(crate) const UNKNOWN_WARN: u8 = 1 << 3;
+    /// Listed among the changes that the caller has not taken yet.
+    pub(crate) const CHANGED: u8 = 1 << 4;
+    /// An event came with an earlier time than the one before.
+    pub(crate) const UNORDERED: u8 = 1 << 5;
+    /// The slot is entered in the list of those that speak. Belongs to the slot, not to the session.
+    const ENTERED_SPEAKING: u8 = 1 << 6;
+    /// The slot is entered in the list of the quiet ones. Belongs to the slot, not to the session.
+    const ENTERED_QUIET: u8 = 1 << 7;
+
+    pub(crate) fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    pub(crate) fn set(&mut self, flag: u8, on: bool) {
+        if on {
+            self.0 |= flag;
+        } else {
+            self.0 &= !flag;
+        }
+    }
+
+    fn entered(list: List) -> u8 {
+        match list {
+            List::Speaking => Self::ENTERED_SPEAKING,
+            List::Quiet => Self::ENTERED_QUIET,
+        }
+    }
 }
 
-/// Events of one block.
-#[derive(Clone, Debug)]
+/// A session but for its events. One line of the CPU's cache: a line of the log touches few of them.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(crate) struct Session {
     pub(crate) block: BlockId,
-    pub(crate) pool: PoolId,
     /// Stable over restarts; part of every report.
     pub(crate) id: u64,
-    /// In order of time, equal times in order of arrival.
-    pub(crate) events: Vec<SessionEvent>,
-    /// Events that made room, by template.
-    pub(crate) dropped: BTreeMap<u32, u32>,
-    /// Has an event of unknown template at WARN or worse.
-    pub(crate) unknown_warn: bool,
-    /// Last verdict.
-    pub(crate) flagged: bool,
     /// When a line last named the block, by the caller's clock.
     pub(crate) active_ms: i64,
-    pub(crate) list: List,
-    /// Listed among the changes that the caller has not taken yet.
-    pub(crate) changed: bool,
-    active_order: u64,
-    previous: Slot,
-    next: Slot,
+    /// Rises with every event of any session.
+    pub(crate) order: u64,
+    /// Place of the last event.
+    last_time_ms: i64,
+    last_offset: u64,
+    last_file: FileId,
+    piece: Piece,
+    bytes: u16,
+    pub(crate) pool: PoolId,
+    /// Events that are kept.
+    pub(crate) events: u16,
+    size: Size,
+    pub(crate) flags: Flags,
 }
+
+const _: () = assert!(size_of::<Session>() == 64, "a session is one cache line");
 
 impl Session {
-    pub(crate) fn new(block: BlockId, pool: PoolId, id: u64) -> Self {
-        Self {
-            block,
-            pool,
-            id,
-            events: Vec::new(),
-            dropped: BTreeMap::new(),
-            unknown_warn: false,
-            flagged: false,
-            active_ms: 0,
-            list: List::Speaking,
-            changed: false,
-            active_order: 0,
-            previous: NONE,
-            next: NONE,
-        }
+    const FREE: Self = Self {
+        block: BlockId(0),
+        id: 0,
+        active_ms: i64::MIN,
+        order: 0,
+        last_time_ms: 0,
+        last_offset: 0,
+        last_file: FileId(0),
+        piece: Piece::NONE,
+        bytes: 0,
+        pool: PoolId(0),
+        events: 0,
+        size: Size::SMALLEST,
+        flags: Flags(0),
+    };
+
+    fn last(&self) -> Last {
+        Last { time_ms: self.last_time_ms, offset: self.last_offset, file: self.last_file }
     }
 
-    /// Events it ever had: the revision of its reports.
-    pub(crate) fn revision(&self) -> u64 {
-        self.events.len() as u64 + self.events_dropped()
+    fn set_last(&mut self, last: Last) {
+        (self.last_time_ms, self.last_offset, self.last_file) = (last.time_ms, last.offset, last.file);
     }
 
-    pub(crate) fn events_dropped(&self) -> u64 {
-        self.dropped.values().map(|&count| u64::from(count)).sum()
+    pub(crate) fn list(&self) -> List {
+        if self.flags.has(Flags::QUIET) { List::Quiet } else { List::Speaking }
     }
-
-    /// Adds an event in its place. Beyond `events_max` the middle one makes room and keeps only its count.
-    pub(crate) fn add(&mut self, event: SessionEvent, events_max: usize) {
-        if self.events.len() == self.events.capacity() {
-            self.events.reserve_exact(EVENTS_STEP.max(self.events.len() / 4));
-        }
-        let later = self.events.iter().rev().take_while(|other| other.time_ms > event.time_ms).count();
-        self.events.insert(self.events.len() - later, event);
-        if self.events.len() > events_max.max(1) {
-            let middle = self.events.remove(self.events.len() / 2);
-            *self.dropped.entry(middle.template).or_insert(0) += 1;
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Ends {
-    oldest: Slot,
-    newest: Slot,
 }
 
 /// All sessions that are remembered.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    slots: Vec<Option<Session>>,
+    slots: Vec<Box<[Session]>>,
+    /// Slots that were ever used.
+    used: Slot,
     free: Vec<Slot>,
     index: HashTable<Slot>,
     hasher: DefaultHashBuilder,
-    speaking: Ends,
-    quiet: Ends,
+    pages: Pages,
+    speaking: Activity,
+    quiet: Activity,
     order: u64,
+    /// Events that made room, by slot and statement.
+    dropped: HashMap<Slot, BTreeMap<u32, u32>>,
+    scratch: Vec<SessionEvent>,
 }
 
 impl Sessions {
     pub(crate) fn new() -> Self {
-        let empty = Ends { oldest: NONE, newest: NONE };
         Self {
             slots: Vec::new(),
+            used: 0,
             free: Vec::new(),
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-            speaking: empty,
-            quiet: empty,
+            pages: Pages::new(),
+            speaking: Activity::default(),
+            quiet: Activity::default(),
             order: 0,
+            dropped: HashMap::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -159,22 +203,51 @@ impl Sessions {
         self.index.len()
     }
 
+    /// Bytes that all this takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let dropped: usize = self.dropped.values().map(|counts| counts.len() * DROPPED_BYTES).sum();
+        self.slots.len() * SLOTS_STEP * size_of::<Session>()
+            + self.slots.capacity() * size_of::<Box<[Session]>>()
+            + self.free.capacity() * size_of::<Slot>()
+            + self.index.allocation_size()
+            + self.pages.memory_bytes()
+            + self.speaking.memory_bytes()
+            + self.quiet.memory_bytes()
+            + self.dropped.allocation_size()
+            + dropped
+            + self.scratch.capacity() * size_of::<SessionEvent>()
+    }
+
+    /// Bytes of the sessions that are remembered, without what is kept ready for others.
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.pages.taken() + self.len() * (size_of::<Session>() + 2 * size_of::<Slot>())
+    }
+
     pub(crate) fn get(&self, slot: Slot) -> Option<&Session> {
-        at(&self.slots, slot)
+        at(&self.slots, slot).filter(|session| session.flags.has(Flags::LIVE))
+    }
+
+    /// All sessions, in no order that means anything.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        (0..self.used).filter(|&slot| self.get(slot).is_some())
     }
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Session> {
-        at_mut(&mut self.slots, slot)
+        at_mut(&mut self.slots, slot).filter(|session| session.flags.has(Flags::LIVE))
     }
 
-    /// The session of a block. One whose pool is not known yet takes the pool given.
-    pub(crate) fn find(&mut self, block: BlockId, pool: PoolId) -> Option<Slot> {
-        let hash = self.hasher.hash_one(block);
-        let slots = &self.slots;
-        let same = |slot: &Slot| {
-            at(slots, *slot).is_some_and(|session| session.block == block && session.pool.may_be(pool))
-        };
-        let slot = *self.index.find(hash, same)?;
+    /// Looks for the sessions of many blocks at once, so that the waits for memory overlap. What is found is a guess
+    /// for [`find`](Self::find): sessions may come and go meanwhile.
+    pub(crate) fn guess(&self, keys: impl Iterator<Item = (BlockId, PoolId)>, slots: &mut Vec<Slot>) {
+        slots.clear();
+        slots.extend(keys.map(|(block, pool)| self.look_up(block, pool).unwrap_or(NONE)));
+    }
+
+    /// The session of a block, which is at `guess` if that is still right. One whose pool is not known yet takes the
+    /// pool given.
+    pub(crate) fn find(&mut self, block: BlockId, pool: PoolId, guess: Slot) -> Option<Slot> {
+        let is = |session: &Session| session.block == block && session.pool.may_be(pool);
+        let slot = if self.get(guess).is_some_and(is) { guess } else { self.look_up(block, pool)? };
         if let Some(session) = self.get_mut(slot)
             && session.pool.0 == 0
         {
@@ -183,115 +256,260 @@ impl Sessions {
         Some(slot)
     }
 
-    /// Adds a session as the most recently active one of its list.
-    pub(crate) fn insert(&mut self, session: Session) -> Slot {
-        let hash = self.hasher.hash_one(session.block);
-        let list = session.list;
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            Slot::try_from(self.slots.len() - 1).unwrap_or(NONE)
-        });
-        if let Some(place) = usize::try_from(slot).ok().and_then(|slot| self.slots.get_mut(slot)) {
-            *place = Some(session);
+    fn look_up(&self, block: BlockId, pool: PoolId) -> Option<Slot> {
+        let hash = self.hasher.hash_one(block);
+        let slots = &self.slots;
+        let same = |slot: &Slot| {
+            at(slots, *slot).is_some_and(|session| session.block == block && session.pool.may_be(pool))
+        };
+        self.index.find(hash, same).copied()
+    }
+
+    /// Adds a session without events, which speaks.
+    pub(crate) fn insert(&mut self, block: BlockId, pool: PoolId, id: u64) -> Slot {
+        self.order += 1;
+        let slot = self.place(block, pool, id, self.order);
+        self.enter(slot, List::Speaking);
+        slot
+    }
+
+    fn place(&mut self, block: BlockId, pool: PoolId, id: u64, order: u64) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| self.fresh());
+        let piece = self.pages.take(Size::SMALLEST);
+        if let Some(session) = at_mut(&mut self.slots, slot) {
+            let mut flags = session.flags;
+            flags.0 &= Flags::ENTERED_SPEAKING | Flags::ENTERED_QUIET;
+            flags.set(Flags::LIVE, true);
+            *session = Session { block, id, order, piece, pool, flags, ..Session::FREE };
         }
+        let hash = self.hasher.hash_one(block);
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hash, slot, |&slot| {
             at(slots, slot).map_or(0, |session| hasher.hash_one(session.block))
         });
-        self.append(slot, list);
         slot
     }
 
-    /// Makes a session the most recently active one of `list`.
-    pub(crate) fn touch(&mut self, slot: Slot, list: List, active_ms: i64) {
-        self.unlink(slot);
-        self.append(slot, list);
-        if let Some(session) = self.get_mut(slot) {
-            session.active_ms = active_ms;
+    fn fresh(&mut self) -> Slot {
+        if usize::try_from(self.used).unwrap_or(usize::MAX) == self.slots.len() * SLOTS_STEP {
+            self.slots.push(vec![Session::FREE; SLOTS_STEP].into_boxed_slice());
         }
+        self.used += 1;
+        self.used - 1
+    }
+
+    /// Adds an event to a session, which speaks from then on. Beyond `events_max` the middle quarter of its events
+    /// makes room and keeps only its counts.
+    pub(crate) fn add(&mut self, slot: Slot, event: &SessionEvent, active_ms: i64, limits: Limits) {
+        let Some(session) = at(&self.slots, slot) else { return };
+        let full = usize::from(session.events) >= limits.events_max.clamp(1, EVENTS_MAX)
+            || usize::from(session.bytes) + EVENT_BYTES_MAX > PIECE_BYTES_MAX;
+        if full {
+            self.drop_middle(slot, limits.reorder_ms);
+        }
+        self.order += 1;
+        let order = self.order;
+        let Some(session) = at_mut(&mut self.slots, slot) else { return };
+        (session.order, session.active_ms) = (order, active_ms);
+        let was_quiet = session.flags.has(Flags::QUIET);
+        session.flags.set(Flags::QUIET, false);
+        append(session, &mut self.pages, event);
+        if was_quiet {
+            self.enter(slot, List::Speaking);
+        }
+    }
+
+    /// Adds a session as it was, with its events in the order in which they came.
+    pub(crate) fn restore(
+        &mut self,
+        (block, pool, id): (BlockId, PoolId, u64),
+        list: List,
+        (active_ms, order): (i64, u64),
+        events: &[SessionEvent],
+    ) -> Slot {
+        self.order = self.order.max(order);
+        let slot = self.place(block, pool, id, order);
+        if let Some(session) = at_mut(&mut self.slots, slot) {
+            session.active_ms = active_ms;
+            session.flags.set(Flags::QUIET, list == List::Quiet);
+            for event in events.iter().take(EVENTS_MAX) {
+                append(session, &mut self.pages, event);
+            }
+        }
+        self.enter(slot, list);
+        slot
+    }
+
+    /// The events of a session in the order in which they came.
+    pub(crate) fn events(&self, session: &Session) -> impl Iterator<Item = SessionEvent> {
+        Events::new(
+            self.pages.get(session.piece, session.size).get(..usize::from(session.bytes)).unwrap_or_default(),
+        )
+    }
+
+    /// Events that made room, by statement.
+    pub(crate) fn dropped(&self, slot: Slot) -> Option<&BTreeMap<u32, u32>> {
+        self.dropped.get(&slot)
+    }
+
+    /// Counts events of a session as dropped.
+    pub(crate) fn count_dropped(&mut self, slot: Slot, counts: impl Iterator<Item = (u32, u32)>) {
+        for (statement, count) in counts {
+            *self.dropped.entry(slot).or_default().entry(statement).or_insert(0) += count;
+        }
+    }
+
+    /// Events a session ever had: the revision of its reports.
+    pub(crate) fn revision(&self, slot: Slot) -> u64 {
+        let kept = self.get(slot).map_or(0, |session| u64::from(session.events));
+        kept + self.events_dropped(slot)
+    }
+
+    pub(crate) fn events_dropped(&self, slot: Slot) -> u64 {
+        self.dropped(slot).map_or(0, |counts| counts.values().map(|&count| u64::from(count)).sum())
     }
 
     /// Moves a scored session to the quiet list; its activity stays what it was.
     pub(crate) fn quieten(&mut self, slot: Slot) {
-        let order = self.get(slot).map_or(0, |session| session.active_order);
-        self.unlink(slot);
-        self.append(slot, List::Quiet);
-        if let Some(session) = self.get_mut(slot) {
-            session.active_order = order;
+        if let Some(session) = at_mut(&mut self.slots, slot) {
+            session.flags.set(Flags::QUIET, true);
+            self.enter(slot, List::Quiet);
         }
     }
 
+    /// Forgets a session; what it was.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Session> {
-        self.unlink(slot);
-        let session = self.slots.get_mut(usize::try_from(slot).ok()?)?.take()?;
+        let session = *self.get(slot)?;
         let hash = self.hasher.hash_one(session.block);
         if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
             entry.remove();
+        }
+        self.pages.free(session.piece, session.size);
+        self.dropped.remove(&slot);
+        if let Some(session) = at_mut(&mut self.slots, slot) {
+            session.flags.set(Flags::LIVE, false);
         }
         self.free.push(slot);
         Some(session)
     }
 
     /// The least recently active session of a list.
-    pub(crate) fn oldest(&self, list: List) -> Option<Slot> {
-        let oldest = self.ends(list).oldest;
-        (oldest != NONE).then_some(oldest)
+    pub(crate) fn oldest(&mut self, list: List) -> Option<Slot> {
+        self.oldest_with_order(list).map(|(_, slot)| slot)
     }
 
     /// The least recently active session of all.
-    pub(crate) fn least_recently_active(&self) -> Option<Slot> {
-        let order = |slot: &Slot| self.get(*slot).map_or(u64::MAX, |session| session.active_order);
-        [self.oldest(List::Quiet), self.oldest(List::Speaking)].into_iter().flatten().min_by_key(order)
+    pub(crate) fn least_recently_active(&mut self) -> Option<Slot> {
+        let lists = [self.oldest_with_order(List::Quiet), self.oldest_with_order(List::Speaking)];
+        lists.into_iter().flatten().min().map(|(_, slot)| slot)
     }
 
-    fn append(&mut self, slot: Slot, list: List) {
-        self.order += 1;
-        let (order, newest) = (self.order, self.ends(list).newest);
-        if let Some(session) = self.get_mut(slot) {
-            (session.list, session.active_order) = (list, order);
-            (session.previous, session.next) = (newest, NONE);
-        }
-        match self.get_mut(newest) {
-            Some(session) => session.next = slot,
-            None => self.ends_mut(list).oldest = slot,
-        }
-        self.ends_mut(list).newest = slot;
-    }
-
-    fn unlink(&mut self, slot: Slot) {
-        let Some(session) = self.get(slot) else { return };
-        let (list, previous, next) = (session.list, session.previous, session.next);
-        match self.get_mut(previous) {
-            Some(session) => session.next = next,
-            None => self.ends_mut(list).oldest = next,
-        }
-        match self.get_mut(next) {
-            Some(session) => session.previous = previous,
-            None => self.ends_mut(list).newest = previous,
-        }
-    }
-
-    fn ends(&self, list: List) -> Ends {
+    fn oldest_with_order(&mut self, list: List) -> Option<(u64, Slot)> {
+        let slots = &mut self.slots;
+        let order_of = |slot| {
+            let session = at_mut(slots, slot)?;
+            if session.flags.has(Flags::LIVE) && session.list() == list {
+                return Some(session.order);
+            }
+            session.flags.set(Flags::entered(list), false);
+            None
+        };
         match list {
-            List::Speaking => self.speaking,
-            List::Quiet => self.quiet,
+            List::Speaking => self.speaking.oldest(order_of),
+            List::Quiet => self.quiet.oldest(order_of),
         }
     }
 
-    fn ends_mut(&mut self, list: List) -> &mut Ends {
-        match list {
-            List::Speaking => &mut self.speaking,
-            List::Quiet => &mut self.quiet,
+    fn enter(&mut self, slot: Slot, list: List) {
+        let Some(session) = at_mut(&mut self.slots, slot) else { return };
+        if session.flags.has(Flags::entered(list)) {
+            return;
         }
+        session.flags.set(Flags::entered(list), true);
+        match list {
+            List::Speaking => self.speaking.push(slot, session.order),
+            List::Quiet => self.quiet.push(slot, session.order),
+        }
+    }
+
+    /// Drops the middle quarter of a session's events, in order of time, but for their counts.
+    fn drop_middle(&mut self, slot: Slot, reorder_ms: i64) {
+        let Some(session) = self.get(slot).copied() else { return };
+        let mut events = std::mem::take(&mut self.scratch);
+        events.clear();
+        events.extend(self.events(&session));
+        if session.flags.has(Flags::UNORDERED) {
+            in_time_order(&mut events, reorder_ms);
+        }
+        let gone = (events.len() / 4).max(1);
+        let start = (events.len() - gone) / 2;
+        let counts = events.drain(start..start + gone).map(|event| (event.statement, 1));
+        self.count_dropped(slot, counts.collect::<Vec<_>>().into_iter());
+        if let Some(session) = at_mut(&mut self.slots, slot) {
+            (session.bytes, session.events) = (0, 0);
+            session.set_last(Last::default());
+            for event in &events {
+                append(session, &mut self.pages, event);
+            }
+        }
+        self.scratch = events;
     }
 }
 
-fn at(slots: &[Option<Session>], slot: Slot) -> Option<&Session> {
-    slots.get(usize::try_from(slot).ok()?)?.as_ref()
+/// Writes an event behind those of a session, in a larger piece if it has to be.
+fn append(session: &mut Session, pages: &mut Pages, event: &SessionEvent) {
+    let encoded = encode(session.last(), event);
+    let written = encoded.as_slice();
+    let used = usize::from(session.bytes);
+    let end = used + written.len();
+    if end > session.size.bytes() {
+        let Some(size) = Size::holding(end) else { return };
+        let piece = pages.take(size);
+        pages.copy((session.piece, session.size), (piece, size), used);
+        pages.free(session.piece, session.size);
+        (session.piece, session.size) = (piece, size);
+    }
+    if let Some(place) = pages.get_mut(session.piece, session.size).get_mut(used..end) {
+        place.copy_from_slice(written);
+    }
+    if event.time_ms < session.last_time_ms && session.events > 0 {
+        session.flags.set(Flags::UNORDERED, true);
+    }
+    session.bytes = u16::try_from(end).unwrap_or(u16::MAX);
+    session.events += 1;
+    session.set_last(after(event));
 }
 
-fn at_mut(slots: &mut [Option<Session>], slot: Slot) -> Option<&mut Session> {
-    slots.get_mut(usize::try_from(slot).ok()?)?.as_mut()
+/// Puts events that came late in their place by time; equal times stay as they came. One that is more than
+/// `reorder_ms` behind the latest one before it stays where it is: there the clock was set back.
+pub(crate) fn in_time_order(events: &mut [SessionEvent], reorder_ms: i64) {
+    let mut latest_ms = i64::MIN;
+    for at in 0..events.len() {
+        let Some((before, [event, ..])) = events.split_at_mut_checked(at) else { return };
+        let time_ms = event.time_ms;
+        if time_ms < latest_ms && latest_ms.saturating_sub(time_ms) <= reorder_ms {
+            let later = before.iter().rev().take_while(|other| other.time_ms > time_ms).count();
+            if let Some(from) = events.get_mut(at - later..=at) {
+                from.rotate_right(1);
+            }
+        }
+        latest_ms = latest_ms.max(time_ms);
+    }
+}
+
+fn place(slot: Slot) -> (usize, usize) {
+    let slot = usize::try_from(slot).unwrap_or(usize::MAX);
+    (slot >> SLOTS_BITS, slot & (SLOTS_STEP - 1))
+}
+
+fn at(slots: &[Box<[Session]>], slot: Slot) -> Option<&Session> {
+    let (block, place) = place(slot);
+    slots.get(block)?.get(place)
+}
+
+fn at_mut(slots: &mut [Box<[Session]>], slot: Slot) -> Option<&mut Session> {
+    let (block, place) = place(slot);
+    slots.get_mut(block)?.get_mut(place)
 }
 
 #[cfg(test)]

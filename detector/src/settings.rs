@@ -24,8 +24,13 @@ pub struct Settings {
     pub forget_after_ms: i64,
     /// Sessions remembered; beyond it the least recently active one is scored, forgotten and counted.
     pub sessions_max: usize,
-    /// Events kept per session; beyond it the middle ones keep only their count.
+    /// Bytes that remembered sessions take; beyond it the least recently active ones are scored, forgotten and counted.
+    pub sessions_bytes_max: usize,
+    /// Events kept per session, at most 8,192; beyond it the middle quarter keeps only its counts.
     pub events_max: usize,
+    /// How late an event may come, by the times in the log, to be put in its place among those of its session. One that
+    /// is later than this stays where it came: there the node's clock was set back.
+    pub reorder_ms: i64,
     /// Bytes of a line that are looked at; what is beyond is cut and counted.
     pub line_bytes_max: usize,
     /// Lines of a record; continuation lines beyond it are skipped and counted.
@@ -51,7 +56,9 @@ impl Default for Settings {
             idle_timeout_ms: 60_000,
             forget_after_ms: 24 * 3_600_000,
             sessions_max: 100_000,
+            sessions_bytes_max: 64 * 1_024 * 1_024,
             events_max: 1_024,
+            reorder_ms: 600_000,
             line_bytes_max: 64 * 1_024,
             record_lines_max: 500,
             record_bytes_max: 256 * 1_024,

@@ -21,7 +21,6 @@ pub use captures::{CAPTURES_MAX, Capture, Captures};
 use part::Part;
 pub use part::Wildcard;
 use trie::Trie;
-pub(crate) use unknown::Templates;
 pub use unknown::mask;
 
 /// Content hash of a template's text, so equal on every node; written as 16 hexadecimal digits.
@@ -29,6 +28,9 @@ pub use unknown::mask;
 pub struct TemplateId(pub u64);
 
 impl TemplateId {
+    /// Of no template: stands for all that there is no room for.
+    pub(crate) const OTHER: Self = Self(0);
+
     /// The id of the template with this text (xxh3, 64 bits).
     #[must_use]
     pub fn of(text: &str) -> Self {
@@ -102,6 +104,7 @@ impl Template {
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     templates: Vec<Template>,
+    ids: Vec<TemplateId>,
     facts: Vec<Facts>,
     trie: Trie,
 }
@@ -119,13 +122,20 @@ impl Catalogue {
     pub fn new(templates: Vec<Template>) -> Self {
         let parts: Vec<Vec<Part>> = templates.iter().map(|template| part::parts(&template.text)).collect();
         let facts = parts.iter().map(|parts| Facts::of(parts)).collect();
-        Self { templates, facts, trie: Trie::new(&parts) }
+        let ids = templates.iter().map(Template::id).collect();
+        Self { templates, ids, facts, trie: Trie::new(&parts) }
     }
 
     /// The templates, in the order given.
     #[must_use]
     pub fn templates(&self) -> &[Template] {
         &self.templates
+    }
+
+    /// The id of a template by its position.
+    #[must_use]
+    pub fn id(&self, index: usize) -> Option<TemplateId> {
+        self.ids.get(index).copied()
     }
 
     /// The template that `message` was written by, as its position in [`templates`](Self::templates). An empty message,

@@ -215,7 +215,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn read(args: &Args) -> Result<Data> {
     let catalogue = catalogue::read(args.catalogue.as_deref())?;
     let vocabulary = catalogue.iter().map(Template::id).collect();
-    let spec = TokenizerSpec { length: args.length as usize, vocabulary };
+    let spec = TokenizerSpec {
+        length: args.length as usize,
+        vocabulary,
+        refinements: Vec::new(),
+        node_window_ms: None,
+    };
     let tokenizer = Tokenizer::new(spec.length, &spec.vocabulary);
     let keys = Keys::new(&catalogue, &tokenizer);
     let compiled = Catalogue::new(catalogue.clone());

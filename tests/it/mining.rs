@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use blocksift_detector::head::Heads;
+use blocksift_detector::head::{Heads, Parsed};
 use blocksift_detector::miner::{Miner, MinerSettings};
 use blocksift_detector::template::TemplateId;
 use blocksift_detector::time::Zone;
@@ -110,13 +110,13 @@ fn fits(constants: &[String], message: &str) -> bool {
 }
 
 fn messages(log: &Path) -> Vec<String> {
-    let (mut heads, mut zone) = (Heads::new(None), Zone::new(TimeZone::UTC));
+    let (mut heads, mut zone) = (Heads::new(None, 64 * 1_024), Zone::new(TimeZone::UTC));
     let lines = BufReader::new(MultiGzDecoder::new(File::open(log).unwrap())).lines();
     let mut messages = Vec::new();
     for line in lines {
         let line = line.unwrap();
-        let head = heads.parse(line.as_bytes(), &mut zone).unwrap();
-        messages.push(String::from_utf8_lossy(&head.message).into_owned());
+        let Parsed::Head(head) = heads.parse(line.as_bytes(), &mut zone) else { panic!("no head: {line}") };
+        messages.push(String::from_utf8_lossy(head.message).into_owned());
     }
     messages
 }

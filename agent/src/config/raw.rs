@@ -65,8 +65,14 @@ pub(super) struct RawSessions {
     /// Sessions remembered; beyond it the least recently active one is scored, forgotten and counted.
     /// 1 to 100000000, default 100000.
     pub(super) sessions_max: Key<u64>,
-    /// Events kept of one session; beyond it the middle ones keep only their count. 2 to 100000, default 1024.
+    /// Bytes that remembered sessions take; beyond it the least recently active ones are scored, forgotten and counted.
+    /// 1 MiB to 1 TiB, default 64 MiB.
+    pub(super) sessions_bytes_max: Key<u64>,
+    /// Events kept of one session; beyond it the middle quarter keeps only its counts. 2 to 8192, default 1024.
     pub(super) events_max: Key<u64>,
+    /// How late an event may come, by the times in the log, to be put in its place among those of its block; what is
+    /// later stays where it came, as the clock was set back. 0 to 86400, default 600.
+    pub(super) reorder_s: Key<u64>,
 }
 
 /// `[ship]`

@@ -18,6 +18,8 @@ pub(crate) fn report() -> Report {
         text: "Receiving block <blk>".to_owned(),
         level: "INFO".to_owned(),
         logger: "dfs.DataNode$DataXceiver".to_owned(),
+        exception: "java.io.EOFException".to_owned(),
+        frame: "a.b.C.read".to_owned(),
         contribution: -0.125,
         file: "/var/log/a.log".to_owned(),
         offset: 1 << 40,

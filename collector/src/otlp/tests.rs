@@ -29,6 +29,8 @@ pub(crate) fn report() -> Report {
         text: "Receiving block <blk> src: <node> dest: <node>".to_owned(),
         level: "INFO".to_owned(),
         logger: "dfs.DataNode$DataXceiver".to_owned(),
+        exception: String::new(),
+        frame: String::new(),
         contribution,
         file: "/var/log/hadoop/datanode.log".to_owned(),
         offset: 4_242,

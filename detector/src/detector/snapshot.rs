@@ -1,15 +1,16 @@
-//! Snapshots: what a caller keeps of sessions and files so that a detector goes on after a restart. Templates and
-//! loggers are kept by content, so a session also survives a change of the model.
+//! Snapshots: what a caller keeps of sessions and files so that a detector goes on after a restart. Statements are kept
+//! by content, so a session also survives a change of the model.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::head::Level;
 use crate::key::BlockId;
 use crate::ledger::{Ledger, Summary};
-use crate::session::{List, PoolId, Session, SessionEvent, Slot};
+use crate::parser::shard_of;
+use crate::session::{Flags, List, PoolId, Session, SessionEvent, Sessions, Slot};
 use crate::settings::FileId;
+use crate::statement::{StatementState, Statements};
 
 use super::Detector;
 
@@ -26,15 +27,19 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionState {
     id: u64,
+    /// Block, or the number of the node's window.
     block: i64,
     pool: String,
+    of_node: bool,
     active_ms: i64,
+    /// Rises with activity, among sessions of one detector.
+    order: u64,
     speaking: bool,
     flagged: bool,
     unknown_warn: bool,
-    /// Texts of the templates and names of the loggers that the events refer to by position.
-    templates: Vec<String>,
-    loggers: Vec<String>,
+    /// What the events and the counts of dropped ones refer to by position.
+    statements: Vec<StatementState>,
+    /// In the order in which they came.
     events: Vec<EventState>,
     dropped: Vec<(u32, u32)>,
 }
@@ -45,56 +50,74 @@ struct EventState {
     offset: u64,
     file: u32,
     bytes: u32,
-    template: u32,
-    logger: u32,
-    level: Level,
+    statement: u32,
 }
 
-/// Sessions whose changes were not taken yet.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    slots: Vec<Slot>,
-    forgotten: Vec<u64>,
+/// All that a detector remembers but what its files have open: those are read on from their checkpoints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// In any order.
+    pub sessions: Vec<SessionState>,
+    /// Files with their checkpoints and ledgers.
+    pub files: Vec<(FileId, u64, Ledger)>,
+    /// What became of everything so far.
+    pub summary: Summary,
 }
 
 impl Detector {
+    /// All that has to be kept for [`restore`](Self::restore).
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let statements = &self.statements;
+        let of_shard = |sessions: &Sessions| {
+            sessions.slots().filter_map(|slot| state(statements, sessions, slot)).collect::<Vec<_>>()
+        };
+        let mut files: Vec<(FileId, u64, Ledger)> =
+            self.files.iter().map(|(&id, known)| (id, known.records.counted, known.records.ledger)).collect();
+        files.sort_unstable_by_key(|(id, ..)| *id);
+        Snapshot {
+            sessions: self.shards.iter().flat_map(|shard| of_shard(&shard.sessions)).collect(),
+            files,
+            summary: self.summary(),
+        }
+    }
+
     /// Sessions that changed or were forgotten since the last call, each once, forgotten ones first; empty unless
     /// the settings say `track_changes`.
     pub fn take_changes(&mut self) -> Vec<Change> {
-        let slots = std::mem::take(&mut self.changes.slots);
-        let forgotten = std::mem::take(&mut self.changes.forgotten);
-        let mut changes: Vec<Change> = forgotten.into_iter().map(|key| Change { key, state: None }).collect();
-        for slot in slots {
-            // A slot may hold another session by now; that one is listed by itself.
-            let Some(session) = self.sessions.get_mut(slot).filter(|session| session.changed) else {
-                continue;
-            };
-            session.changed = false;
-            let session = session.clone();
-            changes.push(Change { key: session.id, state: Some(self.state(&session)) });
+        let mut changes = Vec::new();
+        for shard in &mut self.shards {
+            let forgotten = shard.changes.forgotten.drain(..);
+            changes.extend(forgotten.map(|key| Change { key, state: None }));
+        }
+        for shard in &mut self.shards {
+            for slot in shard.changes.slots.drain(..) {
+                // A slot may hold another session by now; that one is listed by itself.
+                let session = shard.sessions.get_mut(slot);
+                let Some(session) = session.filter(|session| session.flags.has(Flags::CHANGED)) else {
+                    continue;
+                };
+                session.flags.set(Flags::CHANGED, false);
+                let key = session.id;
+                changes.push(Change { key, state: state(&self.statements, &shard.sessions, slot) });
+            }
         }
         changes
     }
 
-    /// Goes on where another detector stopped: `sessions` in any order, `files` with their checkpoints and ledgers,
-    /// and the summary as it was then.
-    pub fn restore(
-        &mut self,
-        sessions: Vec<SessionState>,
-        files: Vec<(FileId, u64, Ledger)>,
-        summary: Summary,
-    ) {
-        self.totals = summary;
-        let mut sessions = sessions;
-        sessions.sort_by_key(|state| (state.active_ms, state.id));
-        for state in sessions {
-            let session = self.session(&state);
-            self.sessions.insert(session);
+    /// Goes on where another detector stopped, which was told the time last before any of these sessions spoke again.
+    /// A detector with equal settings gives the reports that the other one would have given.
+    pub fn restore(&mut self, snapshot: Snapshot) {
+        let Snapshot { mut sessions, files, summary } = snapshot;
+        self.totals = Summary { sessions_open: 0, ..summary };
+        sessions.sort_by_key(|state| (state.order, state.id));
+        for state in &sessions {
+            self.restore_session(state);
         }
         let mut of_files = Ledger::default();
         for (id, checkpoint, ledger) in files {
             let mut file = self.new_file(checkpoint);
-            file.ledger = ledger;
+            file.records.ledger = ledger;
             of_files += ledger;
             self.files.insert(id, file);
         }
@@ -102,68 +125,15 @@ impl Detector {
         self.totals.ledger.subtract(of_files);
     }
 
-    pub(super) fn changed(&mut self, slot: Slot) {
-        if self.settings.track_changes
-            && let Some(session) = self.sessions.get_mut(slot)
-            && !session.changed
-        {
-            session.changed = true;
-            self.changes.slots.push(slot);
-        }
-    }
-
-    pub(super) fn forget(&mut self, slot: Slot) {
-        if let Some(session) = self.sessions.remove(slot)
-            && self.settings.track_changes
-        {
-            self.changes.forgotten.push(session.id);
-        }
-    }
-
-    fn state(&self, session: &Session) -> SessionState {
-        let mut templates = Positions::default();
-        let mut loggers = Positions::default();
-        let event = |event: &SessionEvent| EventState {
-            time_ms: event.time_ms,
-            offset: event.offset,
-            file: event.file.0,
-            bytes: event.bytes,
-            template: templates.of(event.template),
-            logger: loggers.of(u32::from(event.logger)),
-            level: event.level,
+    fn restore_session(&mut self, state: &SessionState) {
+        let pool = match (state.of_node, state.pool.as_str()) {
+            (true, _) => PoolId::NODE,
+            (false, "") => PoolId(0),
+            (false, name) => PoolId(self.statements.intern_pool(name)),
         };
-        let events = session.events.iter().map(event).collect();
-        let dropped = session.dropped.iter().map(|(&id, &count)| (templates.of(id), count)).collect();
-        let text = |&id: &u32| self.templates.text(id).to_owned();
-        let name = |&id: &u32| self.loggers.name(u16::try_from(id).unwrap_or(0)).to_owned();
-        SessionState {
-            id: session.id,
-            block: session.block.0,
-            pool: self.pools.name(session.pool.0).to_owned(),
-            active_ms: session.active_ms,
-            speaking: session.list == List::Speaking,
-            flagged: session.flagged,
-            unknown_warn: session.unknown_warn,
-            templates: templates.order.iter().map(text).collect(),
-            loggers: loggers.order.iter().map(name).collect(),
-            events,
-            dropped,
-        }
-    }
-
-    fn session(&mut self, state: &SessionState) -> Session {
-        let templates: Vec<u32> = state.templates.iter().map(|text| self.templates.intern(text)).collect();
-        let loggers: Vec<u16> =
-            state.loggers.iter().map(|name| self.loggers.intern(name.as_bytes())).collect();
-        let template = |at: u32| usize::try_from(at).ok().and_then(|at| templates.get(at)).copied();
-        let logger = |at: u32| usize::try_from(at).ok().and_then(|at| loggers.get(at)).copied();
-        let pool = if state.pool.is_empty() { 0 } else { self.pools.intern(state.pool.as_bytes()) };
-        let mut session = Session::new(BlockId(state.block), PoolId(pool), state.id);
-        session.flagged = state.flagged;
-        session.unknown_warn = state.unknown_warn;
-        session.active_ms = state.active_ms;
-        session.list = if state.speaking { List::Speaking } else { List::Quiet };
-        session.events = state
+        let numbers: Vec<u32> = state.statements.iter().map(|state| self.statements.restore(state)).collect();
+        let number = |at: u32| usize::try_from(at).ok().and_then(|at| numbers.get(at)).copied().unwrap_or(0);
+        let events: Vec<SessionEvent> = state
             .events
             .iter()
             .map(|event| SessionEvent {
@@ -171,16 +141,50 @@ impl Detector {
                 offset: event.offset,
                 file: FileId(event.file),
                 bytes: event.bytes,
-                template: template(event.template).unwrap_or(u32::MAX),
-                logger: logger(event.logger).unwrap_or(0),
-                level: event.level,
+                statement: number(event.statement),
             })
             .collect();
-        for &(at, count) in &state.dropped {
-            *session.dropped.entry(template(at).unwrap_or(u32::MAX)).or_insert(0) += count;
+        let block = BlockId(state.block);
+        let at = shard_of(block, self.shards.len().ilog2());
+        let Some(shard) = self.shards.get_mut(at) else { return };
+        let list = if state.speaking { List::Speaking } else { List::Quiet };
+        let active = (state.active_ms, state.order);
+        let slot = shard.sessions.restore((block, pool, state.id), list, active, &events);
+        shard.sessions.count_dropped(slot, state.dropped.iter().map(|&(at, count)| (number(at), count)));
+        if let Some(session) = shard.sessions.get_mut(slot) {
+            session.flags.set(Flags::FLAGGED, state.flagged);
+            session.flags.set(Flags::UNKNOWN_WARN, state.unknown_warn);
         }
-        session
     }
+}
+
+fn state(statements: &Statements, sessions: &Sessions, slot: Slot) -> Option<SessionState> {
+    let session: &Session = sessions.get(slot)?;
+    let mut used = Positions::default();
+    let event = |event: SessionEvent| EventState {
+        time_ms: event.time_ms,
+        offset: event.offset,
+        file: event.file.0,
+        bytes: event.bytes,
+        statement: used.of(event.statement),
+    };
+    let events = sessions.events(session).map(event).collect();
+    let dropped = sessions.dropped(slot).into_iter().flatten();
+    let dropped = dropped.map(|(&statement, &count)| (used.of(statement), count)).collect();
+    Some(SessionState {
+        id: session.id,
+        block: session.block.0,
+        pool: statements.pool_name(session.pool.0).to_owned(),
+        of_node: session.pool == PoolId::NODE,
+        active_ms: session.active_ms,
+        order: session.order,
+        speaking: session.list() == List::Speaking,
+        flagged: session.flags.has(Flags::FLAGGED),
+        unknown_warn: session.flags.has(Flags::UNKNOWN_WARN),
+        statements: used.order.iter().map(|&number| statements.state(number)).collect(),
+        events,
+        dropped,
+    })
 }
 
 /// Numbers in order of appearance.

@@ -8,7 +8,7 @@ use super::*;
 use crate::model::{Decision, Golden, Metadata, TokenizerSpec, Training};
 use crate::score::{Score, ScoreError};
 use crate::template::{Template, TemplateId};
-use crate::token::Window;
+use crate::token::{Token, Window};
 
 const A: FileId = FileId(1);
 const READ: &str = "Receiving block <blk>";
@@ -19,6 +19,10 @@ const DELETE: &str = "BLOCK* ask <node>:<port> to delete  <blk> <blk> ...";
 struct Failures;
 
 impl Score for Failures {
+    fn fork(&self) -> Box<dyn Score> {
+        Box::new(Self)
+    }
+
     fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
         let failures = |window: &Window| window.0.iter().filter(|token| token.0 == 3).count();
         Ok(windows.iter().map(|window| f32::from(u8::try_from(failures(window)).unwrap()) / 4.0).collect())
@@ -40,6 +44,8 @@ fn model() -> Model {
         tokenizer: TokenizerSpec {
             length: 4,
             vocabulary: texts.iter().map(|text| TemplateId::of(text)).collect(),
+            refinements: Vec::new(),
+            node_window_ms: None,
         },
         decision: Decision { threshold: 0.25, novel_counts: false, unknown_warn: true, quantiles: vec![] },
         novelty: HashSet::new(),
@@ -62,7 +68,7 @@ fn run(log: &[u8], chunk: usize, settings: Settings) -> (Vec<Report>, Summary) {
     }
     detector.end_of_file(A);
     detector.finish();
-    (detector.take_reports(), detector.summary())
+    (detector.reports().collect(), detector.summary())
 }
 
 const LOG: &str = "\
@@ -129,9 +135,11 @@ fn a_session_is_scored_when_silent_and_again_when_it_speaks() {
         detector.close_records(A);
         at += text.len() as u64;
         detector.tick(step * 1_000 + 99);
-        assert_eq!(detector.take_reports(), []);
+        assert_eq!(detector.reports().collect::<Vec<_>>(), []);
         detector.tick(step * 1_000 + 100);
-        seen.extend(detector.take_reports().iter().map(|report| (report.revision, report.flagged)));
+        seen.extend(
+            detector.reports().collect::<Vec<_>>().iter().map(|report| (report.revision, report.flagged)),
+        );
     }
     assert_eq!(seen, [(2, true), (5, true)]);
     assert_eq!(detector.checkpoint(A), at);
@@ -145,12 +153,12 @@ fn a_flag_is_taken_back_when_more_events_make_it_normal() {
     detector.push(A, 96, line.as_bytes());
     detector.close_records(A);
     detector.finish();
-    let first = detector.take_reports();
+    let first = detector.reports().collect::<Vec<_>>();
     let more = "110203 040508 1 INFO a.B: Receiving block blk_1\n".repeat(2);
     detector.push(A, 96 + line.len() as u64, more.as_bytes());
     detector.close_records(A);
     detector.finish();
-    let second = detector.take_reports();
+    let second = detector.reports().collect::<Vec<_>>();
     assert_eq!((first[0].flagged, second[0].flagged), (true, false));
     assert_eq!((first[0].id == second[0].id, second[0].revision), (true, 5));
     assert_eq!(second[0].reasons, [""; 0]);
@@ -210,15 +218,16 @@ fn run_with_restart(log: &[u8], cut: usize, quiet: bool) -> (Vec<Report>, Summar
     if quiet {
         first.tick(10);
     }
-    let mut reports = first.take_reports();
+    let mut reports = first.reports().collect::<Vec<_>>();
     let sessions = first.take_changes().into_iter().filter_map(|change| change.state).collect();
     let checkpoint = first.checkpoint(A);
     let mut second = detector(settings);
-    second.restore(sessions, vec![(A, checkpoint, first.ledger(A))], first.summary());
+    let files = vec![(A, checkpoint, first.ledger(A))];
+    second.restore(Snapshot { sessions, files, summary: first.summary() });
     second.push(A, checkpoint, &log[usize::try_from(checkpoint).unwrap()..]);
     second.end_of_file(A);
     second.finish();
-    reports.extend(second.take_reports());
+    reports.extend(second.reports());
     (reports, second.summary())
 }
 

@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
+use hashbrown::DefaultHashBuilder;
 use lru::LruCache;
 
 use super::{Score, ScoreError};
-use crate::token::{Token, Window};
+use crate::token::{Token, Tokenizer, Window};
 
 /// Contributions are remembered for this many flagged windows; faults come in bursts of equal sessions.
 const CONTRIBUTIONS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
@@ -24,10 +25,15 @@ pub(crate) enum Known {
     Clear(f32),
 }
 
+/// Bytes of an entry beyond its content: its node in the list and its place in the table.
+const ENTRY_BYTES: usize = 72;
+
 /// Exact-match cache in front of a scorer; the least recently used window makes room.
 pub(crate) struct Cache {
-    scores: LruCache<Window, Known>,
+    /// By the content of windows, without padding.
+    scores: LruCache<Box<[Token]>, Known, DefaultHashBuilder>,
     contributions: LruCache<Vec<Token>, Vec<f32>>,
+    content: Vec<Token>,
     /// Windows answered from the cache.
     pub(crate) hits: u64,
     /// Windows that were not in the cache.
@@ -39,50 +45,69 @@ impl Cache {
     pub(crate) fn new(cache_max: usize) -> Self {
         let cache_max = NonZeroUsize::new(cache_max).unwrap_or(NonZeroUsize::MIN);
         Self {
-            scores: LruCache::new(cache_max),
+            scores: LruCache::with_hasher(cache_max, DefaultHashBuilder::default()),
             contributions: LruCache::new(CONTRIBUTIONS_MAX),
+            content: Vec::new(),
             hits: 0,
             misses: 0,
         }
     }
 
-    /// What is known of a window's score once it is clear on which side of `threshold` it is.
+    /// What is known of the score of a session's tokens once it is clear on which side of `threshold` it is.
     ///
     /// # Errors
     /// As the scorer's.
     pub(crate) fn score(
         &mut self,
-        window: &Window,
+        tokens: &[Token],
+        tokenizer: &Tokenizer,
         threshold: f32,
         scorer: &mut dyn Score,
     ) -> Result<Known, ScoreError> {
-        if let Some(&known) = self.scores.get(window) {
+        let content = tokenizer.content(tokens, &mut self.content);
+        if let Some(&known) = self.scores.get(content) {
             self.hits += 1;
             return Ok(known);
         }
         self.misses += 1;
         if scorer.has_estimates() {
-            let estimate = only(&scorer.estimate(std::slice::from_ref(window))?)?;
+            let estimate = only(&scorer.estimate(&[tokenizer.window(tokens)])?)?;
             if estimate + CLEAR_MARGIN < threshold {
-                self.scores.put(window.clone(), Known::Clear(estimate));
+                self.scores.put(content.into(), Known::Clear(estimate));
                 return Ok(Known::Clear(estimate));
             }
         }
-        let score = self.exact(window, scorer)?;
+        let score = self.exact(tokens, tokenizer, scorer)?;
         Ok(Known::Score(score))
     }
 
-    /// The scorer's own score of a window.
+    /// The scorer's own score of a session's tokens.
     ///
     /// # Errors
     /// As the scorer's.
-    pub(crate) fn exact(&mut self, window: &Window, scorer: &mut dyn Score) -> Result<f32, ScoreError> {
-        if let Some(&Known::Score(score)) = self.scores.get(window) {
+    pub(crate) fn exact(
+        &mut self,
+        tokens: &[Token],
+        tokenizer: &Tokenizer,
+        scorer: &mut dyn Score,
+    ) -> Result<f32, ScoreError> {
+        let content = tokenizer.content(tokens, &mut self.content);
+        if let Some(&Known::Score(score)) = self.scores.get(content) {
             return Ok(score);
         }
-        let score = only(&scorer.score(std::slice::from_ref(window))?)?;
-        self.scores.put(window.clone(), Known::Score(score));
+        let score = only(&scorer.score(&[tokenizer.window(tokens)])?)?;
+        self.scores.put(content.into(), Known::Score(score));
         Ok(score)
+    }
+
+    /// Bytes that all this takes, as far as it can be told: entries of a hash table are counted with one place each.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let scores: usize = self.scores.iter().map(|(key, _)| size_of_val(&**key) + ENTRY_BYTES).sum();
+        let contributions = self.contributions.iter();
+        let contributions: usize = contributions
+            .map(|(key, value)| size_of_val(&**key) + size_of_val(&**value) + 2 * ENTRY_BYTES)
+            .sum();
+        scores + contributions + self.content.capacity() * size_of::<Token>()
     }
 
     /// How much the score of `tokens` falls when each event is left out, in the order of the events. Events in the
@@ -147,6 +172,10 @@ mod tests {
     struct Nines(usize);
 
     impl Score for Nines {
+        fn fork(&self) -> Box<dyn Score> {
+            unreachable!("no detector uses it")
+        }
+
         fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
             self.0 += windows.len();
             let nines = |window: &Window| window.0.iter().filter(|token| token.0 == 9).count();
@@ -157,9 +186,10 @@ mod tests {
     #[test]
     fn equal_windows_are_scored_once() {
         let (mut cache, mut scorer) = (Cache::new(8), Nines(0));
-        let window = Tokenizer::new(4, &[]).window(&[Token(9)]);
+        let tokenizer = Tokenizer::new(4, &[]);
         for _ in 0..3 {
-            assert_eq!(cache.score(&window, 0.5, &mut scorer).unwrap(), Known::Score(0.25));
+            let known = cache.score(&[Token(9)], &tokenizer, 0.5, &mut scorer).unwrap();
+            assert_eq!(known, Known::Score(0.25));
         }
         assert_eq!((scorer.0, cache.hits, cache.misses), (1, 2, 1));
     }
@@ -168,6 +198,10 @@ mod tests {
     struct Estimating(Nines);
 
     impl Score for Estimating {
+        fn fork(&self) -> Box<dyn Score> {
+            unreachable!("no detector uses it")
+        }
+
         fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
             self.0.score(windows)
         }
@@ -184,13 +218,15 @@ mod tests {
     #[test]
     fn only_an_estimate_far_below_the_threshold_stands_for_the_score() {
         let (mut cache, mut scorer) = (Cache::new(8), Estimating(Nines(0)));
-        let window = Tokenizer::new(4, &[]).window(&[Token(9)]);
-        assert_eq!(cache.score(&window, 0.5, &mut scorer).unwrap(), Known::Clear(0.249));
+        let (tokenizer, tokens) = (Tokenizer::new(4, &[]), [Token(9)]);
+        let known = cache.score(&tokens, &tokenizer, 0.5, &mut scorer).unwrap();
+        assert_eq!(known, Known::Clear(0.249));
         assert_eq!(scorer.0.0, 0, "the scorer was not asked");
-        assert_eq!(cache.exact(&window, &mut scorer).unwrap(), 0.25);
-        assert_eq!(cache.score(&window, 0.5, &mut scorer).unwrap(), Known::Score(0.25), "and is remembered");
+        assert_eq!(cache.exact(&tokens, &tokenizer, &mut scorer).unwrap(), 0.25);
+        let known = cache.score(&tokens, &tokenizer, 0.5, &mut scorer).unwrap();
+        assert_eq!(known, Known::Score(0.25), "and is remembered");
         for threshold in [0.1, 0.25, 0.29] {
-            let known = Cache::new(8).score(&window, threshold, &mut scorer).unwrap();
+            let known = Cache::new(8).score(&tokens, &tokenizer, threshold, &mut scorer).unwrap();
             assert_eq!(known, Known::Score(0.25), "{threshold}");
         }
     }

@@ -63,7 +63,7 @@ pub fn load(bytes: &[u8]) -> Result<(Metadata, TractScorer), ModelError> {
         proto.metadata_props.iter().map(|prop| (prop.key.clone(), prop.value.clone())).collect();
     let metadata = Metadata::from_props(&props)?;
     let length = metadata.tokenizer.length;
-    let rows = metadata.tokenizer.vocabulary.len() + usize::from(Token::FIRST);
+    let rows = metadata.tokenizer.rows();
     check_operators(graph)?;
     check_ports(graph, length)?;
     check_embedding(graph, rows)?;
@@ -92,6 +92,16 @@ impl Score for TractScorer {
             Ok(scores)
         })
         .map_err(ScoreError::Runtime)
+    }
+
+    fn fork(&self) -> Box<dyn Score> {
+        Box::new(Self {
+            plan: Arc::clone(&self.plan),
+            state: None,
+            table: self.table.clone(),
+            length: self.length,
+            rows: self.rows,
+        })
     }
 
     fn estimate(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::token::{Token, Tokenizer};
 
 fn catalogue(texts: &[&str]) -> Catalogue {
     let template = |text: &&str| Template {
@@ -72,19 +71,6 @@ fn masks_replace_what_varies() {
         "Moved <blk> in <n> ms from <path> to <node> by <*>"
     );
     assert_eq!(mask(b"\xff\xfe"), "\u{fffd}\u{fffd}");
-}
-
-#[test]
-fn templates_beyond_the_limit_share_one() {
-    let catalogue = catalogue(&["known <n>"]);
-    let tokenizer = Tokenizer::new(4, &[TemplateId::of("known <n>")]);
-    let mut templates = Templates::new(&catalogue, &tokenizer, 2);
-    let (a, b) = (templates.intern("a"), templates.intern("b"));
-    let (c, d) = (templates.intern("c"), templates.intern("d"));
-    assert_eq!((a, b, c, d), (1, 2, 3, 3));
-    assert_eq!((templates.text(c), templates.token(c)), ("<*>", Token::UNKNOWN));
-    assert_eq!(templates.intern("known <n>"), 0);
-    assert_eq!(templates.token(0), Token(2));
 }
 
 proptest! {

@@ -6,6 +6,7 @@
 
 mod log;
 mod stages;
+mod threads;
 
 use std::env;
 use std::fs;

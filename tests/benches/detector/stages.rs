@@ -4,14 +4,17 @@
 use std::hint::black_box;
 use std::io;
 
-use blocksift_detector::head::Heads;
+use blocksift_detector::detector::Serial;
+use blocksift_detector::head::{Heads, Parsed};
 use blocksift_detector::key;
+use blocksift_detector::template::Captures;
 use blocksift_detector::time::Zone;
 use blocksift_detector::{Detector, FileId, Model, Settings};
 use memchr::memchr_iter;
 use memchr::memmem::Finder;
 
 use crate::log::Pieces;
+use crate::threads::{THREADS, Threads};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +28,12 @@ pub(crate) enum Stage {
     Templates,
     Sessions,
     Everything,
+    /// Everything, on as many threads as [`THREADS`] says.
+    Threads,
 }
 
 impl Stage {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Read,
         Self::Newlines,
         Self::BlockIds,
@@ -36,6 +41,7 @@ impl Stage {
         Self::Templates,
         Self::Sessions,
         Self::Everything,
+        Self::Threads,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -47,6 +53,7 @@ impl Stage {
             Self::Templates => "templates",
             Self::Sessions => "sessions",
             Self::Everything => "everything",
+            Self::Threads => "two_threads",
         }
     }
 }
@@ -68,6 +75,7 @@ pub(crate) enum Work {
     HeadsKeys,
     Templates(Box<Model>),
     Detector { detector: Box<Detector>, scored: bool },
+    Threads(Box<Detector>, Threads),
 }
 
 /// Makes what a stage needs.
@@ -80,12 +88,17 @@ pub(crate) fn work(stage: Stage, model: &[u8]) -> io::Result<Work> {
         Stage::HeadsKeys => Work::HeadsKeys,
         Stage::Templates => Work::Templates(Box::new(model()?)),
         Stage::Sessions => {
-            let settings = Settings { sessions_max: usize::MAX, ..Settings::default() };
+            let (sessions_max, sessions_bytes_max) = (usize::MAX, usize::MAX);
+            let settings = Settings { sessions_max, sessions_bytes_max, ..Settings::default() };
             Work::Detector { detector: Box::new(Detector::new(model()?, settings)), scored: false }
         }
         Stage::Everything => {
             let detector = Detector::new(model()?, Settings::default());
             Work::Detector { detector: Box::new(detector), scored: true }
+        }
+        Stage::Threads => {
+            let detector = Detector::new(model()?, Settings::default());
+            Work::Threads(Box::new(detector), Threads::new()?)
         }
     })
 }
@@ -99,6 +112,7 @@ impl Work {
             Self::HeadsKeys => heads_keys(pieces),
             Self::Templates(model) => templates(pieces, model),
             Self::Detector { detector, scored } => detect(pieces, detector, *scored),
+            Self::Threads(detector, threads) => detect_on(pieces, detector, threads),
         }
     }
 }
@@ -152,13 +166,18 @@ fn heads_keys(pieces: &mut Pieces) -> io::Result<Counted> {
 
 fn templates(pieces: &mut Pieces, model: &Model) -> io::Result<Counted> {
     let (mut heads, mut zone) = parsers();
+    let mut captures = Captures::new();
     each_line(pieces, |line| {
-        let head = heads.parse(line, &mut zone);
-        let named = key::find(line).map(black_box).count() > 0;
-        match head {
-            Some(head) if named => u64::from(black_box(model.catalogue.find(&head.message)).is_some()),
-            _ => 0,
+        let Parsed::Head(head) = heads.parse(line, &mut zone) else { return 0 };
+        let template = black_box(model.catalogue.find_with(head.message, &mut captures));
+        let captured = template
+            .is_some_and(|index| !captures.may_hide_keys() && !model.catalogue.constants_name_blocks(index));
+        if captured {
+            captures.keys(head.message).map(black_box).count();
+        } else {
+            key::find(head.message).map(black_box).count();
         }
+        u64::from(template.is_some())
     })
 }
 
@@ -167,22 +186,33 @@ fn detect(pieces: &mut Pieces, detector: &mut Detector, scored: bool) -> io::Res
     let mut bytes = 0;
     let mut reports = 0;
     while let Some(piece) = pieces.next()? {
-        detector.push(file, bytes, piece);
+        reports += detector.push(file, bytes, piece).map(black_box).count() as u64;
         bytes += piece.len() as u64;
-        reports += black_box(detector.take_reports()).len() as u64;
     }
     let lines = detector.end_of_file(file).lines_read;
     if !scored {
         return Ok(Counted { bytes, lines, found: detector.summary().sessions_open });
     }
-    detector.finish();
-    reports += black_box(detector.take_reports()).len() as u64;
+    reports += detector.finish_with(&Serial).map(black_box).count() as u64;
+    Ok(Counted { bytes, lines, found: reports })
+}
+
+fn detect_on(pieces: &mut Pieces, detector: &mut Detector, threads: &Threads) -> io::Result<Counted> {
+    let file = FileId(0);
+    let mut bytes = 0;
+    let mut reports = 0;
+    while let Some(piece) = pieces.next_for(THREADS)? {
+        reports += detector.push_with(file, bytes, piece, threads).map(black_box).count() as u64;
+        bytes += piece.len() as u64;
+    }
+    let lines = detector.end_of_file(file).lines_read;
+    reports += detector.finish_with(threads).map(black_box).count() as u64;
     Ok(Counted { bytes, lines, found: reports })
 }
 
 fn parsers() -> (Heads, Zone) {
     let settings = Settings::default();
-    (Heads::new(settings.layout), Zone::new(settings.zone))
+    (Heads::new(settings.layout, settings.line_bytes_max), Zone::new(settings.zone))
 }
 
 /// Calls `take` with each line, without its line end, and adds up what it finds.

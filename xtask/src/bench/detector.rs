@@ -50,6 +50,8 @@ enum Part {
     Sessions,
     /// And scoring.
     Everything,
+    /// Everything, on two threads.
+    TwoThreads,
     /// Drain3 from PyPI.
     Drain3,
     /// Fluent Bit, if it is installed.
@@ -71,6 +73,7 @@ impl Part {
             Self::Templates => "+ templates",
             Self::Sessions => "+ sessions",
             Self::Everything => "+ scoring = everything",
+            Self::TwoThreads => "everything, two threads",
             Self::Drain3 => "Drain3",
             Self::FluentBit => "Fluent Bit",
         }
@@ -223,6 +226,12 @@ fn ratios(log: &Log, parts: &[Part], figures: &mut Figures) -> Result<Vec<(&'sta
         figures
             .set(format!("detector.{}.everything_to_block_ids_without_reading", log.name), without_reading);
         told.push(("everything to block id loop", told_shares));
+    }
+    let walls =
+        [Part::Everything, Part::TwoThreads].map(|part| log.seconds(part).map(|seconds| seconds.wall));
+    if let [Some(one), Some(two)] = walls {
+        figures.set(format!("detector.{}.two_threads_to_one", log.name), one / two);
+        told.push(("two threads to one, by wall clock", format!("{:.2} times", one / two)));
     }
     let mut ratio = |name: &str, lines_per_second: f64| {
         figures.set(format!("detector.{}.{name}.lines_per_second", log.name), lines_per_second);

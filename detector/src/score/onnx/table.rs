@@ -28,7 +28,7 @@ const OPERATORS: [&str; 12] = [
 const ROUND: f32 = 12_582_912.0;
 
 /// The folded net.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Table {
     filters: usize,
     /// For each place of the kernel `[rows, filters]`: what a token there adds to each filter.

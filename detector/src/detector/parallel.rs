@@ -1,0 +1,236 @@
+//! One log on several threads. The detector has none of its own: the caller lends them ([`Workers`]).
+//!
+//! A chunk is cut where records start, the pieces are parsed side by side, what they saw for the first time is taken up
+//! in the order of the lines, and then the shards take their events side by side. What comes out is what
+//! [`Detector::push`] gives.
+
+use memchr::{memchr, memrchr};
+
+use super::{Detector, Reports, Worker};
+use crate::file::File;
+use crate::head::{Heads, Wrapper};
+use crate::line;
+use crate::parser::{Grammar, Parser, close_record};
+use crate::settings::FileId;
+
+/// Bytes of a piece that is worth a thread's while.
+const PIECE_BYTES_MIN: usize = 32 * 1_024;
+/// Lines that are looked at for one that starts a record.
+const LINES_TRIED_MAX: usize = 512;
+
+/// Something to be done once, on any thread.
+pub type Task<'a> = Box<dyn FnOnce() + Send + 'a>;
+
+/// Threads that the caller lends.
+pub trait Workers {
+    /// How many tasks can run side by side, at least one.
+    fn count(&self) -> usize;
+
+    /// Runs all tasks, in any order and side by side as far as it can, and returns when all are done.
+    fn run(&self, tasks: Vec<Task<'_>>);
+}
+
+/// The caller's own thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serial;
+
+impl Workers for Serial {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn run(&self, tasks: Vec<Task<'_>>) {
+        tasks.into_iter().for_each(|task| task());
+    }
+}
+
+impl Detector {
+    /// As [`push`](Self::push), with the work shared among `workers`. Chunks of a megabyte or more keep them busy.
+    pub fn push_with(
+        &mut self,
+        file: FileId,
+        offset: u64,
+        bytes: &[u8],
+        workers: &impl Workers,
+    ) -> Reports<'_> {
+        let count = workers.count().min(bytes.len() / PIECE_BYTES_MIN).max(1);
+        if count == 1 {
+            return self.push(file, offset, bytes);
+        }
+        self.hire(count);
+        let mut known = self.at(file, offset);
+        self.parse(&mut known, bytes, count, workers);
+        self.files.insert(file, known);
+        self.apply_with(file, count, workers)
+    }
+
+    /// As [`finish`](Self::finish), with the work shared among `workers`.
+    pub fn finish_with(&mut self, workers: &impl Workers) -> Reports<'_> {
+        let count = workers.count().clamp(1, self.shards.len());
+        self.hire(count);
+        let (law, shards, crew) = self.court();
+        let share = shards.len().div_ceil(count);
+        let tasks = shards.chunks_mut(share).zip(crew).map(|(shards, worker)| {
+            Box::new(move || shards.iter_mut().for_each(|shard| shard.finish(law, &mut worker.judge)))
+                as Task<'_>
+        });
+        workers.run(tasks.collect());
+        self.collect()
+    }
+
+    /// Parses `bytes` of a file into the batches of the first `count` workers, in the order of the lines.
+    fn parse(&mut self, known: &mut File, bytes: &[u8], count: usize, workers: &impl Workers) {
+        let (grammar, crew) = self.school();
+        let Some(first) = crew.first_mut() else { return };
+        let cuts = Cuts { grammar, parser: &mut first.parser, heads: known.heads.clone(), bytes };
+        let cuts = cuts.find(known.partial.bytes() > 0, count);
+        let start = cuts.first().copied().unwrap_or(0);
+        // What belongs to records that began before this chunk.
+        first.parser.push(grammar, known, bytes.get(..start).unwrap_or_default(), &mut first.batch);
+        if !cuts.is_empty() {
+            close_record(grammar, &mut known.records, &mut first.batch);
+        }
+        let mut pieces = pieces(known, bytes, &cuts);
+        let tasks = pieces
+            .iter_mut()
+            .zip(crew.iter_mut())
+            .map(|(piece, worker)| Box::new(move || piece.parse(grammar, worker)) as Task<'_>);
+        workers.run(tasks.collect());
+        let (mut parsed, mut last) = (start, 0);
+        for (at, piece) in pieces.into_iter().enumerate() {
+            let went_on = piece.file.heads.layout() == known.heads.layout();
+            parsed += piece.bytes.len();
+            last = at;
+            known.take(piece.file);
+            if !went_on {
+                // What follows was parsed by another layout than it has now to be tried by first.
+                crew.iter_mut().skip(at + 1).for_each(|worker| worker.batch.clear());
+                break;
+            }
+        }
+        if let Some(worker) = crew.get_mut(last) {
+            worker.parser.push(grammar, known, bytes.get(parsed..).unwrap_or_default(), &mut worker.batch);
+        }
+    }
+
+    fn apply_with(&mut self, file: FileId, count: usize, workers: &impl Workers) -> Reports<'_> {
+        for worker in &mut self.crew {
+            self.statements.adopt(&mut worker.batch.contents);
+        }
+        let now_ms = self.now_ms;
+        let (law, shards, crew) = self.court();
+        let (mut batches, mut judges) = (Vec::new(), Vec::new());
+        for Worker { batch, judge, .. } in crew.iter_mut() {
+            batches.push(&*batch);
+            judges.push(judge);
+        }
+        let share = shards.len().div_ceil(count);
+        let batches = &batches;
+        let tasks = shards.chunks_mut(share).zip(judges).enumerate().map(|(at, (shards, judge))| {
+            let first = at * share;
+            Box::new(move || {
+                for (number, shard) in (first..).zip(shards) {
+                    for events in batches.iter().filter_map(|batch| batch.events.get(number)) {
+                        shard.apply(law, judge, file, events, now_ms);
+                    }
+                }
+            }) as Task<'_>
+        });
+        workers.run(tasks.collect());
+        self.crew.iter_mut().for_each(|worker| worker.batch.clear());
+        self.collect()
+    }
+}
+
+/// Whole records of a chunk.
+struct Piece<'a> {
+    file: File,
+    bytes: &'a [u8],
+}
+
+impl Piece<'_> {
+    fn parse(&mut self, grammar: Grammar<'_>, worker: &mut Worker) {
+        worker.parser.push(grammar, &mut self.file, self.bytes, &mut worker.batch);
+        // What follows starts a record.
+        close_record(grammar, &mut self.file.records, &mut worker.batch);
+    }
+}
+
+fn pieces<'a>(known: &File, bytes: &'a [u8], cuts: &[usize]) -> Vec<Piece<'a>> {
+    let starts = cuts.iter().zip(cuts.iter().skip(1));
+    let mut offset = known.end;
+    let piece = |(&from, &to): (&usize, &usize)| {
+        let file = File::with_heads(known.heads.clone(), offset);
+        let bytes = bytes.get(from..to).unwrap_or_default();
+        offset += bytes.len() as u64;
+        Piece { file, bytes }
+    };
+    starts.map(piece).collect()
+}
+
+/// Looks for the places where a chunk can be cut.
+struct Cuts<'a> {
+    grammar: Grammar<'a>,
+    parser: &'a mut Parser,
+    heads: Heads,
+    bytes: &'a [u8],
+}
+
+impl Cuts<'_> {
+    /// Where the first record starts, where about equal parts for `count` workers do, and where the last one does;
+    /// none where fewer than two records are found.
+    fn find(mut self, in_line: bool, count: usize) -> Vec<usize> {
+        if self.heads.layout().is_none_or(|pinned| pinned.wrapper != Wrapper::None) {
+            return Vec::new();
+        }
+        let first = if in_line { self.line_behind(0) } else { Some(0) };
+        let first = first.and_then(|start| self.record_from(start));
+        let Some((first, last)) = first.zip(self.last_record()) else { return Vec::new() };
+        let between = last.saturating_sub(first);
+        let mut cuts = vec![first];
+        for part in 1..count {
+            let start = self.line_behind(first + between / count * part);
+            cuts.extend(start.and_then(|start| self.record_from(start)));
+        }
+        cuts.push(last);
+        cuts.dedup();
+        if cuts.len() > 1 && cuts.is_sorted() { cuts } else { Vec::new() }
+    }
+
+    /// Start of the first line behind `at`.
+    fn line_behind(&self, at: usize) -> Option<usize> {
+        Some(at + memchr(b'\n', self.bytes.get(at..)?)? + 1)
+    }
+
+    /// Start of the first record at or behind the start of a line.
+    fn record_from(&mut self, start: usize) -> Option<usize> {
+        let mut start = start;
+        for _ in 0..LINES_TRIED_MAX {
+            let behind = self.line_behind(start)?;
+            if self.starts_record(start, behind) {
+                return Some(start);
+            }
+            start = behind;
+        }
+        None
+    }
+
+    /// Start of the last record whose first line is whole.
+    fn last_record(&mut self) -> Option<usize> {
+        let mut behind = memrchr(b'\n', self.bytes)? + 1;
+        for _ in 0..LINES_TRIED_MAX {
+            let start = memrchr(b'\n', self.bytes.get(..behind - 1)?)? + 1;
+            if self.starts_record(start, behind) {
+                return Some(start);
+            }
+            behind = start;
+        }
+        None
+    }
+
+    fn starts_record(&mut self, start: usize, behind: usize) -> bool {
+        let text = self.bytes.get(start..behind - 1).unwrap_or_default();
+        let text = line::whole(text, 0, self.grammar.settings.line_bytes_max).text;
+        self.parser.starts_record(&mut self.heads, text)
+    }
+}

@@ -1,0 +1,221 @@
+//! A shard: the sessions of a fixed part of all keys. Which key is in which shard, and so what makes room for what,
+//! depends on the settings alone. So it does not matter how many threads share the shards.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::head::Level;
+use crate::judge::{Judge, Law};
+use crate::key::BlockId;
+use crate::parser::{Event, NODE};
+use crate::report::Report;
+use crate::session::{Flags, Limits, List, PoolId, SessionEvent, Sessions, Slot};
+use crate::settings::FileId;
+
+/// Events whose sessions are looked up together, so that the waits for memory overlap.
+const GROUP: usize = 32;
+
+/// Sessions of a part of the keys, with what came of them.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) sessions: Sessions,
+    pub(crate) totals: Totals,
+    pub(crate) reports: Vec<Report>,
+    pub(crate) changes: Changes,
+    /// Room for sessions of this shard.
+    sessions_max: usize,
+    bytes_max: usize,
+    guesses: Vec<Slot>,
+    located: Vec<(PoolId, u32)>,
+}
+
+/// Counts of what became of sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) scored: u64,
+    /// Flags that were set, less those that were taken back.
+    pub(crate) flagged: i64,
+    pub(crate) evicted: u64,
+    pub(crate) score_errors: u64,
+    pub(crate) events_unknown: u64,
+}
+
+/// Sessions whose changes were not taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) forgotten: Vec<u64>,
+}
+
+impl Shard {
+    pub(crate) fn new(sessions_max: usize, bytes_max: usize) -> Self {
+        Self {
+            sessions: Sessions::new(),
+            totals: Totals::default(),
+            reports: Vec::new(),
+            changes: Changes::default(),
+            sessions_max: sessions_max.max(1),
+            bytes_max,
+            guesses: Vec::new(),
+            located: Vec::new(),
+        }
+    }
+
+    /// Adds events, in the order of the lines.
+    pub(crate) fn apply(
+        &mut self,
+        law: Law<'_>,
+        judge: &mut Judge,
+        file: FileId,
+        events: &[Event],
+        now_ms: i64,
+    ) {
+        for group in events.chunks(GROUP) {
+            let mut located = std::mem::take(&mut self.located);
+            located.clear();
+            located.extend(group.iter().map(|event| {
+                let pool = match event.pool {
+                    NODE => PoolId::NODE,
+                    pool => PoolId(law.statements.pool(pool)),
+                };
+                (pool, law.statements.number(event.statement))
+            }));
+            let keys = group.iter().zip(&located).map(|(event, (pool, _))| (event.block, *pool));
+            self.sessions.guess(keys, &mut self.guesses);
+            for (at, (event, &(pool, statement))) in group.iter().zip(&located).enumerate() {
+                let guess = self.guesses.get(at).copied().unwrap_or(crate::session::NONE);
+                let slot = self.locate(law, judge, event, pool, guess);
+                let event = SessionEvent {
+                    time_ms: event.time_ms,
+                    offset: event.offset,
+                    file,
+                    bytes: event.bytes,
+                    statement,
+                };
+                self.add(law, slot, &event, now_ms);
+            }
+            self.located = located;
+        }
+    }
+
+    fn locate(&mut self, law: Law<'_>, judge: &mut Judge, event: &Event, pool: PoolId, guess: Slot) -> Slot {
+        if let Some(slot) = self.sessions.find(event.block, pool, guess) {
+            return slot;
+        }
+        self.make_room(law, judge);
+        self.sessions.insert(event.block, pool, session_id(law, event.block, pool, event.time_ms))
+    }
+
+    fn add(&mut self, law: Law<'_>, slot: Slot, event: &SessionEvent, now_ms: i64) {
+        let limits = Limits { events_max: law.settings.events_max, reorder_ms: law.settings.reorder_ms };
+        self.sessions.add(slot, event, now_ms, limits);
+        if law.statements.is_unknown(event.statement) {
+            self.totals.events_unknown += 1;
+            if law.statements.level(event.statement) >= Level::Warn
+                && let Some(session) = self.sessions.get_mut(slot)
+            {
+                session.flags.set(Flags::UNKNOWN_WARN, true);
+            }
+        }
+        self.changed(law, slot);
+    }
+
+    /// Scores and forgets the least recently active sessions until there is room for another.
+    fn make_room(&mut self, law: Law<'_>, judge: &mut Judge) {
+        while self.sessions.len() >= self.sessions_max
+            || (self.sessions.len() > 1 && self.sessions.data_bytes() > self.bytes_max)
+        {
+            let Some(slot) = self.sessions.least_recently_active() else { return };
+            if self.sessions.get(slot).is_some_and(|session| session.list() == List::Speaking) {
+                self.judge(law, judge, slot);
+            }
+            self.totals.evicted += 1;
+            self.forget(law, slot);
+        }
+    }
+
+    /// Scores sessions that are silent since `idle_since_ms`, forgets those that are since `forgotten_since_ms`.
+    pub(crate) fn tick(
+        &mut self,
+        law: Law<'_>,
+        judge: &mut Judge,
+        idle_since_ms: i64,
+        forgotten_since_ms: i64,
+    ) {
+        while let Some(slot) = self.silent_since(List::Speaking, idle_since_ms) {
+            self.judge(law, judge, slot);
+            self.sessions.quieten(slot);
+        }
+        while let Some(slot) = self.silent_since(List::Quiet, forgotten_since_ms) {
+            self.forget(law, slot);
+        }
+    }
+
+    /// Scores every session that speaks.
+    pub(crate) fn finish(&mut self, law: Law<'_>, judge: &mut Judge) {
+        while let Some(slot) = self.sessions.oldest(List::Speaking) {
+            self.judge(law, judge, slot);
+            self.sessions.quieten(slot);
+        }
+    }
+
+    fn silent_since(&mut self, list: List, since_ms: i64) -> Option<Slot> {
+        let slot = self.sessions.oldest(list)?;
+        (self.sessions.get(slot)?.active_ms <= since_ms).then_some(slot)
+    }
+
+    /// Scores a session and reports it if somebody has to know.
+    fn judge(&mut self, law: Law<'_>, judge: &mut Judge, slot: Slot) {
+        match judge.judge(law, &self.sessions, slot) {
+            Ok(Some(outcome)) => {
+                self.totals.scored += 1;
+                self.reports.extend(outcome.report);
+                if let Some(session) = self.sessions.get_mut(slot) {
+                    let was_flagged = session.flags.has(Flags::FLAGGED);
+                    self.totals.flagged += i64::from(outcome.flagged) - i64::from(was_flagged);
+                    session.flags.set(Flags::FLAGGED, outcome.flagged);
+                }
+            }
+            Ok(None) => {}
+            Err(_) => self.totals.score_errors += 1,
+        }
+        self.changed(law, slot);
+    }
+
+    fn changed(&mut self, law: Law<'_>, slot: Slot) {
+        if law.settings.track_changes
+            && let Some(session) = self.sessions.get_mut(slot)
+            && !session.flags.has(Flags::CHANGED)
+        {
+            session.flags.set(Flags::CHANGED, true);
+            self.changes.slots.push(slot);
+        }
+    }
+
+    fn forget(&mut self, law: Law<'_>, slot: Slot) {
+        if let Some(session) = self.sessions.remove(slot)
+            && law.settings.track_changes
+        {
+            self.changes.forgotten.push(session.id);
+        }
+    }
+
+    /// Bytes that all this takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.sessions.memory_bytes()
+            + self.guesses.capacity() * size_of::<Slot>()
+            + self.located.capacity() * size_of::<(PoolId, u32)>()
+            + self.changes.slots.capacity() * size_of::<Slot>()
+            + self.changes.forgotten.capacity() * size_of::<u64>()
+    }
+}
+
+/// Equal for equal lines, and new when a forgotten block speaks again (xxh3, 64 bits).
+fn session_id(law: Law<'_>, block: BlockId, pool: PoolId, first_ms: i64) -> u64 {
+    let mut content = [0; 17];
+    let (numbers, node) = content.split_at_mut(16);
+    let (first, second) = numbers.split_at_mut(8);
+    first.copy_from_slice(&block.0.to_le_bytes());
+    second.copy_from_slice(&first_ms.to_le_bytes());
+    node.fill(u8::from(pool == PoolId::NODE));
+    xxh3_64_with_seed(&content, law.node_seed)
+}
