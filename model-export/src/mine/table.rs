@@ -6,6 +6,9 @@ use blocksift_detector::template::Template;
 
 use super::Found;
 
+/// Characters of a template or logger that are printed; the file has them whole.
+const PRINTED_MAX: usize = 200;
+
 /// A template of the catalogue and what was seen of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
@@ -70,9 +73,13 @@ fn summary(found: &Found, text: &mut String) -> std::fmt::Result {
 }
 
 fn printable(text: &str) -> String {
-    let mut printed = String::with_capacity(text.len());
-    for next in text.chars() {
+    let mut printed = String::new();
+    let mut rest = text.chars();
+    for next in rest.by_ref().take(PRINTED_MAX) {
         if next.is_control() { printed.extend(next.escape_default()) } else { printed.push(next) }
+    }
+    if rest.next().is_some() {
+        printed.push_str(" ...");
     }
     printed
 }

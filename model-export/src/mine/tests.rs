@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use clap::Parser;
 use flate2::{Compression, write::GzEncoder};
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -135,4 +136,29 @@ fn the_public_log_matches_the_catalogue_mined_from_it() {
     let mut args = args(&folder, &["DIR/plain.log", "-o", "DIR/public.json"]);
     args.logs = vec![log];
     assert_eq!(checked(&args, &[]).len(), 13);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_message_matches_the_catalogue_or_is_counted_as_left_out(
+        messages in prop::collection::vec("(user|<n>|<blk>| |,|\\.|/a|:|blk_|-|[0-9]{1,3}|_|\u{fffd}|é|10\\.0\\.0\\.1|:80){1,12}", 1..20),
+    ) {
+        let folder = TempDir::new().unwrap();
+        let mut args = args(&folder, &["DIR/any.log"]);
+        args.depth = 3;
+        args.similarity = 0.5;
+        let lines = messages.iter().map(|text| format!("2024-05-01 10:00:00,000 INFO a.B: {text}\n"));
+        fs::write(&args.logs[0], lines.collect::<String>()).unwrap();
+        let found = mine(&args).unwrap();
+        prop_assert_eq!(found.unmatched, 0);
+        let listed: u64 = found.templates.iter().map(|row| row.count).sum();
+        prop_assert_eq!(listed + found.vague.1, found.messages);
+        let compiled = Catalogue::new(found.templates.iter().map(|row| row.template.clone()).collect());
+        let mut unmatched = 0;
+        let count = |head: &Head<'_>| unmatched += u64::from(compiled.find(&head.message).is_none());
+        read(&args.logs[0], &indicatif::ProgressBar::hidden(), count).unwrap();
+        prop_assert!(unmatched <= found.vague.1);
+    }
 }
