@@ -1,18 +1,19 @@
-//! The catalogue that training starts from: log statements with their numbers in the data set.
+//! The catalogue that training starts from: log statements with their numbers in the data set. Its file is a CSV, or a
+//! JSON list of templates as a model file holds them; which of both, its first byte says.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::BufRead;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use blocksift_detector::score::onnx;
 use blocksift_detector::template::Template;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The shipped model, whose catalogue holds the log statements of HDFS_v1; the numbers up to 29 are LogHub's E1 to E29.
 const HDFS_V1: &[u8] = include_bytes!("../../models/hdfs-v1.onnx");
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Row {
     key: u32,
     #[serde(default)]
@@ -34,27 +35,62 @@ pub(crate) fn read(path: Option<&Path>) -> Result<Vec<Template>> {
     }
 }
 
-fn parse(reader: impl Read) -> Result<Vec<Template>> {
-    let mut templates = Vec::new();
+/// A file that [`read`] reads.
+///
+/// # Errors
+/// None that could happen: templates can be written.
+pub(crate) fn encode(templates: &[Template], json: bool) -> Result<Vec<u8>> {
+    if json {
+        let mut bytes = serde_json::to_vec_pretty(templates).context("templates cannot be written")?;
+        bytes.push(b'\n');
+        return Ok(bytes);
+    }
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for (template, number) in templates.iter().zip(1..) {
+        let row = Row {
+            key: template.key.unwrap_or(number),
+            logger: template.logger.clone(),
+            level: template.level.clone(),
+            template: template.text.clone(),
+        };
+        writer.serialize(row).context("templates cannot be written")?;
+    }
+    writer.into_inner().context("templates cannot be written")
+}
+
+fn parse(mut reader: impl BufRead) -> Result<Vec<Template>> {
+    let json = reader.fill_buf()?.trim_ascii_start().starts_with(b"[");
+    let (mut templates, unit) = if json {
+        let list = serde_json::from_reader(reader);
+        (list.context("a list of objects with text, logger, level and key is needed")?, "template")
+    } else {
+        (rows(reader)?, "line")
+    };
     let mut keys = BTreeMap::new();
-    for (row, line) in csv::Reader::from_reader(reader).into_deserialize::<Row>().zip(2..) {
-        let row = row.context("columns key, logger, level and template are needed")?;
-        if let Some(first) = keys.insert(row.key, line) {
-            bail!("lines {first} and {line} both have key {}; give each template its own", row.key);
+    for (template, place) in templates.iter_mut().zip(if json { 1.. } else { 2.. }) {
+        let Some(key) = template.key else { bail!("{unit} {place} has no key") };
+        if let Some(first) = keys.insert(key, place) {
+            bail!("{unit}s {first} and {place} both have key {key}; give each template its own");
         }
-        if row.template.is_empty() {
-            bail!("line {line} has no template");
+        if template.text.is_empty() {
+            bail!("{unit} {place} has no text");
         }
-        let known = |text: String| text.trim_end_matches('?').to_owned();
-        templates.push(Template {
-            text: row.template,
-            logger: known(row.logger),
-            level: known(row.level),
-            key: Some(row.key),
-        });
+        for known in [&mut template.logger, &mut template.level] {
+            known.truncate(known.trim_end_matches('?').len());
+        }
     }
     if templates.is_empty() {
         bail!("it lists no templates");
+    }
+    Ok(templates)
+}
+
+fn rows(reader: impl BufRead) -> Result<Vec<Template>> {
+    let mut templates = Vec::new();
+    for row in csv::Reader::from_reader(reader).into_deserialize::<Row>() {
+        let Row { key, logger, level, template: text } =
+            row.context("columns key, logger, level and template are needed")?;
+        templates.push(Template { text, logger, level, key: Some(key) });
     }
     Ok(templates)
 }
@@ -77,5 +113,34 @@ mod tests {
         let text = "key,logger,level,template\n1,a,INFO,x <blk>\n1,a,INFO,y <blk>\n";
         let error = parse(text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("lines 2 and 3"), "{error}");
+    }
+
+    #[test]
+    fn what_is_written_is_read_in_both_forms() {
+        let template = |text: &str, key| Template {
+            text: text.to_owned(),
+            logger: "a.B".to_owned(),
+            level: "WARN".to_owned(),
+            key: Some(key),
+        };
+        let templates = [template("x \"<blk>\", y", 3), template(" two\nlines <*>", 1)];
+        for json in [false, true] {
+            let bytes = encode(&templates, json).unwrap();
+            assert_eq!(parse(bytes.as_slice()).unwrap(), templates);
+        }
+    }
+
+    #[test]
+    fn json_that_is_no_catalogue_is_an_error_that_says_why() {
+        for (text, expected) in [
+            (r#"[{"text": "x"}]"#, "template 1 has no key"),
+            (r#"[{"text": "x", "key": 1}, {"text": "y", "key": 1}]"#, "templates 1 and 2 both have key 1"),
+            (r#"[{"text": "", "key": 1}]"#, "template 1 has no text"),
+            (r#" [{"txt": ""}]"#, "unknown field `txt`"),
+            ("[]", "lists no templates"),
+        ] {
+            let error = format!("{:#}", parse(text.as_bytes()).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

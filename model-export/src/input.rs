@@ -72,16 +72,19 @@ impl Keys {
     }
 }
 
-/// Opens a file, unpacked if it is gzip, whatever its name.
+/// Opens a file, unpacked if it is gzip or zstd, whatever its name.
 ///
 /// # Errors
 /// If it cannot be read.
 pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
     let failed = || format!("{} cannot be read; check the path and its permissions", path.display());
     let mut file = BufReader::with_capacity(1 << 16, File::open(path).with_context(failed)?);
-    let gzip = file.fill_buf().with_context(failed)?.starts_with(&[0x1f, 0x8b]);
-    Ok(if gzip {
+    let start = file.fill_buf().with_context(failed)?;
+    Ok(if start.starts_with(&[0x1f, 0x8b]) {
         Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file)))
+    } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let decoder = zstd::Decoder::with_buffer(file).with_context(failed)?;
+        Box::new(BufReader::with_capacity(1 << 16, decoder))
     } else {
         Box::new(file)
     })

@@ -1,4 +1,4 @@
-//! `model-export`: trains, quantizes and evaluates the model of blocksift.
+//! `model-export`: mines templates, trains, quantizes and evaluates the model of blocksift.
 
 mod card;
 mod catalogue;
@@ -7,6 +7,7 @@ mod evaluate;
 mod fit;
 mod graph;
 mod input;
+mod mine;
 mod net;
 mod quantize;
 mod sheet;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Trains, quantizes and evaluates the model of blocksift.
+/// Mines templates, trains, quantizes and evaluates the model of blocksift.
 #[derive(Debug, Parser)]
 #[command(name = "model-export", version)]
 struct Cli {
@@ -28,6 +29,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Find the templates in logs and write them as a catalogue to train with
+    Mine(mine::Args),
     /// Train a CNN on labelled sessions, quantize it to int8 and write it as one .onnx file
     Train(Box<train::Args>),
     /// Measure a model file on labelled sessions
@@ -36,6 +39,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Mine(args) => mine::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
     };

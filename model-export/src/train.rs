@@ -357,7 +357,7 @@ fn measure(args: &Args, net: &Net, model: &mut Model, test: &[Group]) -> Result<
 }
 
 /// A progress bar, drawn on a terminal only.
-fn progress(length: u64, template: &str) -> ProgressBar {
+pub(crate) fn progress(length: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);
     match ProgressStyle::with_template(&format!("{{bar:40}} {{percent}} % {template}")) {
         Ok(style) => bar.with_style(style),
@@ -366,7 +366,7 @@ fn progress(length: u64, template: &str) -> ProgressBar {
 }
 
 /// Replaces a file as a whole.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().with_context(|| format!("{} is not a file name", path.display()))?;
     let mut partial = name.to_owned();
     partial.push(".partial");
