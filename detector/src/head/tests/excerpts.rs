@@ -35,23 +35,23 @@ fn every_record_of_real_logs_is_framed() {
     // One letter a line, in the order of the file.
     let expected = "HHHHHHH.....HHHHHH..............H.....H..........H.........H..........HH";
     assert_eq!(starts, expected);
-    assert_eq!((log.lines().count(), records.len()), (72, 20));
+    assert_eq!((log.lines().count(), records.len()), (72, 19));
     check_heads(&records);
     check_traces(&traces);
 }
 
 fn check_heads(records: &[Seen]) {
     let count = |of: &dyn Fn(&Seen) -> bool| records.iter().filter(|record| of(record)).count();
-    assert_eq!(count(&|record| record.level == "INFO"), 16);
+    assert_eq!(count(&|record| record.level == "INFO"), 15);
     assert_eq!(count(&|record| record.level == "WARN"), 2);
     assert_eq!(count(&|record| record.level == "ERROR"), 2);
     let of = |suffix: &'static str| move |record: &Seen| record.logger.ends_with(suffix);
-    assert_eq!(count(&of(".DataNode")), 14);
+    assert_eq!(count(&of(".DataNode")), 13);
     assert_eq!(count(&of(".DataNode.clienttrace")), 3);
     assert_eq!(count(&of(".FsDatasetAsyncDiskService")), 2);
     assert_eq!(count(&of("datanode.BlockScanner")), 1);
     assert_eq!(count(&|record| record.thread.starts_with("DataXceiver for client ")), 3);
-    assert_eq!(count(&|record| record.thread.is_empty()), 17);
+    assert_eq!(count(&|record| record.thread.is_empty()), 16);
     assert!(records.iter().all(|record| !record.message.is_empty() && record.trace.is_empty()));
     assert_eq!(records.first().unwrap().time, "2017-05-31T00:09:32.563Z");
     assert_eq!(records.last().unwrap().time, "2020-10-23T22:41:18.345Z");

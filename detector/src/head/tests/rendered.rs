@@ -25,6 +25,23 @@ fn json_line(d: &str, p: &str, c: &str, t: &str, m: &str) -> String {
         .to_string()
 }
 
+/// Ways to wrap a line, whole or in two parts.
+const WRAPPED: &[fn(&str, &str) -> Vec<String>] = &[
+    |first, rest| vec![cri("F", &[first, rest].concat())],
+    |first, rest| vec![cri("P", first), cri("F", rest)],
+    |first, rest| vec![docker(&[first, rest, "\n"].concat())],
+    |first, rest| vec![docker(first), docker(&format!("{rest}\n"))],
+    |first, rest| vec![format!("<13>Nov 21 12:16:28 dn1 hadoop[1]: {first}{rest}")],
+];
+
+fn cri(tag: &str, text: &str) -> String {
+    format!("2024-05-06T07:08:09.1Z stdout {tag} {text}")
+}
+
+fn docker(text: &str) -> String {
+    json!({"log": text, "stream": "stdout", "time": "2024-05-06T07:08:09Z"}).to_string()
+}
+
 prop_compose! {
     fn parts()(
         time in 0_i64..4_102_444_800,
@@ -75,30 +92,19 @@ proptest! {
         lines.push(json_line(&time, level, &logger, &thread, &message));
         lines.push(format!("\tat {logger}: {message}"));
         for line in &lines {
-            let mut plain = sniffing();
-            plain.parse(lines[0].as_bytes(), &mut utc());
-            let expected = plain.parse(line.as_bytes(), &mut utc());
-            let (first, rest) = line.split_at(cut.min(line.len()));
-            let quoted = |text: &str| serde_json::to_string(text).unwrap();
-            for parts in [
-                vec![format!("2024-05-06T07:08:09.1Z stdout F {line}")],
-                vec![format!("2024-05-06T07:08:09.1Z stdout P {first}"), format!("2024-05-06T07:08:09.1Z stdout F {rest}")],
-                vec![format!(r#"{{"log":{},"stream":"stdout","time":"2024-05-06T07:08:09Z"}}"#, quoted(&format!("{line}\n")))],
-                vec![
-                    format!(r#"{{"log":{},"stream":"stdout","time":"2024-05-06T07:08:09Z"}}"#, quoted(first)),
-                    format!(r#"{{"log":{},"stream":"stdout","time":"2024-05-06T07:08:09Z"}}"#, quoted(&format!("{rest}\n"))),
-                ],
-                vec![format!("<13>Nov 21 12:16:28 dn1 hadoop[1]: {line}")],
-            ] {
-                let mut wrapped = sniffing();
-                let mut zone = utc();
-                // Pins what is around the lines.
-                wrapped.parse(parts[0].replace(first, &lines[0]).as_bytes(), &mut zone);
-                wrapped.forget_partial();
-                for part in &parts[..parts.len() - 1] {
+            let (mut plain, mut zone) = (sniffing(), utc());
+            plain.parse(lines[0].as_bytes(), &mut zone);
+            let expected = plain.parse(line.as_bytes(), &mut zone);
+            for wrap in WRAPPED {
+                let (mut wrapped, mut zone) = (sniffing(), utc());
+                wrapped.parse(wrap("", &lines[0]).last().unwrap().as_bytes(), &mut zone);
+                let (first, rest) = line.split_at(cut.min(line.len()));
+                let parts = wrap(first, rest);
+                let (last, parts) = parts.split_last().unwrap();
+                for part in parts {
                     prop_assert_eq!(wrapped.parse(part.as_bytes(), &mut zone), Parsed::Partial);
                 }
-                prop_assert_eq!(wrapped.parse(parts[parts.len() - 1].as_bytes(), &mut zone), expected, "{:?}", parts);
+                prop_assert_eq!(wrapped.parse(last.as_bytes(), &mut zone), expected, "{}", last);
             }
         }
     }
