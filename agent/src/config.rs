@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blocksift_detector::Settings;
+use blocksift_detector::head::{Layout, LayoutError};
 use glob::Pattern;
 use jiff::tz::TimeZone;
 use reqwest::Url;
@@ -148,15 +149,16 @@ struct Check {
 
 impl Check {
     /// `unreadable`: keys had to be taken out, so a missing one is no news.
-    fn config(&mut self, raw: RawConfig, unreadable: bool) -> Config {
+    fn config(&mut self, mut raw: RawConfig, unreadable: bool) -> Config {
         let node = self.node(raw.node);
         let zone = self.zone(raw.zone);
+        let layout = self.layout(raw.logs.layout.take());
         Config {
             state_dir: raw.state_dir.map_or_else(|| PathBuf::from(STATE_DIR), |dir| dir.into_inner().into()),
             commit_interval: self.millis("commit_interval_ms", raw.commit_interval_ms, 1_000, 10..=60_000),
             model: raw.model.map(|path| path.into_inner().into()),
             logs: self.logs(raw.logs, unreadable),
-            detector: self.sessions(raw.sessions, node, zone),
+            detector: Settings { layout, ..self.sessions(raw.sessions, node, zone) },
             ship: self.ship(raw.ship),
         }
     }
@@ -183,6 +185,19 @@ impl Check {
             self.problem(Some(name.span()), format!("unknown zone: {error}"), fix);
             TimeZone::UTC
         })
+    }
+
+    /// `None` finds it out per file.
+    fn layout(&mut self, layout: Key<String>) -> Option<Layout> {
+        let layout = layout.filter(|layout| layout.get_ref() != "auto")?;
+        layout
+            .get_ref()
+            .parse()
+            .map_err(|error: LayoutError| {
+                let fix = "leave it out to have it found out per file; a pattern is the ConversionPattern of log4j.properties";
+                self.problem(Some(layout.span()), error.to_string(), fix);
+            })
+            .ok()
     }
 
     fn logs(&mut self, raw: RawLogs, unreadable: bool) -> Logs {

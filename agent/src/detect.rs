@@ -127,7 +127,8 @@ fn open(args: &Args, zone: &TimeZone) -> (Vec<Input>, usize) {
 }
 
 fn first_time_ms(text: &[u8], zone: &TimeZone) -> Option<i64> {
-    let (mut heads, mut zone) = (Heads::new(None, PEEK_BYTES), Zone::new(zone.clone()));
+    let line_bytes_max = Settings::default().line_bytes_max;
+    let (mut heads, mut zone) = (Heads::new(None, line_bytes_max), Zone::new(zone.clone()));
     text.split(|&byte| byte == b'\n').find_map(|line| match heads.parse(line, &mut zone) {
         Parsed::Head(head) => Some(head.time_ms),
         Parsed::Continuation(_) | Parsed::Partial => None,

@@ -14,10 +14,11 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("heads");
     group.throughput(Throughput::Elements(LINES));
     for (name, line) in LAYOUTS {
+        let layout = (*name == "pattern").then(|| PATTERN.parse().ok()).flatten();
         let lines: Vec<String> = (0..LINES).map(|number| render(line, number)).collect();
         group.bench_function(*name, |bencher| {
             let mut zone = Zone::new(TimeZone::UTC);
-            let mut heads = Heads::new(None, 65_536);
+            let mut heads = Heads::new(layout.clone(), 65_536);
             heads.parse(FIRST.as_bytes(), &mut zone);
             bencher.iter(|| {
                 let mut sum = 0;
@@ -35,6 +36,9 @@ fn benches(criterion: &mut Criterion) {
 
 /// Pinned before lines are measured.
 const FIRST: &str = "2024-01-02 03:04:05,006 INFO a.B: c";
+
+/// Layout of the lines called `pattern`; the others are found out.
+const PATTERN: &str = "%d{ISO8601} %-5p [%t] %c{2}: %m%n";
 
 /// `SS` stands for the second, `NNN` for a number.
 const LAYOUTS: &[(&str, &str)] = &[

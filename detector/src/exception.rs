@@ -8,6 +8,9 @@ use memchr::memmem;
 /// Bytes of a name that are kept; longer ones are cut.
 pub const NAME_BYTES_MAX: usize = 256;
 
+/// Words looked at in one message; the exception is among the first, if there is one.
+const WORDS_MAX: usize = 16;
+
 /// How the names of exceptions end where nothing else tells that they are one.
 const SUFFIXES: [&[u8]; 3] = [b"Exception", b"Error", b"Throwable"];
 
@@ -142,16 +145,10 @@ enum Opening<'a> {
 impl<'a> Opening<'a> {
     /// `text` is without indentation.
     fn of(text: &'a [u8]) -> Self {
-        // Kotlin and log4j2's root-cause-first form write the others.
-        for words in [&b"Caused by: "[..], b"Wrapped by: "] {
-            if let Some(rest) = text.strip_prefix(words) {
-                return Self::Cause(rest);
-            }
+        if let Some(rest) = text.strip_prefix(b"Caused by: ") {
+            return Self::Cause(rest);
         }
-        match text.strip_prefix(b"Suppressed: ") {
-            Some(rest) => Self::Suppressed(rest),
-            None => Self::Plain(text),
-        }
+        text.strip_prefix(b"Suppressed: ").map_or(Self::Plain(text), Self::Suppressed)
     }
 
     /// The class that stands at the very start: a package, small, and a class, capital, and then a colon or nothing.
@@ -173,10 +170,9 @@ impl<'a> Opening<'a> {
 
 /// The first dotted name in `text` that ends like those of exceptions.
 fn class_within(text: &[u8]) -> Option<&[u8]> {
-    // All three suffixes hold one of these.
     let mut from = 0;
-    while let Some(at) = text.get(from..).and_then(next_suffix) {
-        let end = from + at;
+    for _ in 0..WORDS_MAX {
+        let end = from + text.get(from..).and_then(next_suffix)?;
         let before = text.get(..end)?;
         let length = before.iter().rev().take_while(|&&byte| is_name_byte(byte) || byte == b'.').count();
         let name = before.get(end - length..)?;

@@ -3,7 +3,13 @@
 //! What is around the lines of a file (nothing, a container runtime, syslog) and the layout of their heads are found
 //! out from the first head and pinned. A line that the pinned ones do not fit is tried with the others only if it
 //! starts like a head, so continuation lines cost next to nothing; the first head of another kind is pinned instead.
-//! Layouts differ in their first bytes, so what is made of a head does not depend on what was pinned.
+//! Layouts differ in their first bytes, so what is made of a head does not depend on what was pinned, and a restart in
+//! the middle of a file changes nothing. Two things do need a head before them: a line without a time of its own starts
+//! a record only in files whose lines have none, and in a file that is not syslog's, what looks like syslog's head
+//! counts only in front of a head.
+//!
+//! No layout takes an allocation per line: text is borrowed from the line, or from buffers that are used again where
+//! it had to be unescaped or put together.
 
 mod json;
 mod layout;

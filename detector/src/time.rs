@@ -94,11 +94,8 @@ impl Zone {
         stamp: &[u8; N],
         parse: impl FnOnce() -> Option<Civil>,
     ) -> Option<i64> {
-        let memo = self.memo_stamp.first_chunk_mut::<N>()?;
-        if stamp != memo {
-            *memo = [u8::MAX; N];
-            let stamp_ms = self.to_ms(parse()?)?;
-            self.memo_stamp_ms = stamp_ms;
+        if self.memo_stamp.first_chunk() != Some(stamp) {
+            self.memo_stamp_ms = self.to_ms(parse()?)?;
             *self.memo_stamp.first_chunk_mut()? = *stamp;
         }
         Some(self.memo_stamp_ms)

@@ -78,7 +78,7 @@ fn suggest(name: &str, known: &[&str]) -> String {
 
 /// Keys that are easily written in the wrong section.
 const SECTIONS: [(&str, &[&str]); 3] = [
-    ("[logs]", &["paths", "exclude", "from_start", "poll_interval_ms", "files_max"]),
+    ("[logs]", &["paths", "exclude", "from_start", "layout", "poll_interval_ms", "files_max"]),
     (
         "[sessions]",
         &[

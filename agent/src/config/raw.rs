@@ -47,6 +47,9 @@ pub(super) struct RawLogs {
     /// Whether files that exist when the agent runs for the first time are read from their start; `false` begins at
     /// their end. Files that appear later are always read from their start. Default `true`.
     pub(super) from_start: Key<bool>,
+    /// Layout of the line heads: `auto` finds it out per file; otherwise `hdfs_v1`, `log4j`, `console`, `json`, or the
+    /// `ConversionPattern` of the `log4j.properties`, such as `%d{ISO8601} %p %c: %m%n`. Default `auto`.
+    pub(super) layout: Key<String>,
     /// Time between two looks at the files; nothing in the agent wakes up more often. 10 to 60000, default 1000.
     pub(super) poll_interval_ms: Key<u64>,
     /// Files followed at a time; further ones wait until others are gone, with a warning. 1 to 100000, default 1000.

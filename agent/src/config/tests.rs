@@ -131,6 +131,21 @@ fn endpoints_are_http_addresses() {
 }
 
 #[test]
+fn a_layout_is_auto_a_name_or_a_pattern() {
+    let layout = |value: &str| {
+        let config = check_text(&format!("[logs]\npaths = [\"a\"]\nlayout = \"{value}\"\n")).0;
+        config.map(|config| config.detector.layout.map(|layout| layout.as_str().to_owned()))
+    };
+    assert_eq!(layout("auto").unwrap(), None);
+    for right in ["log4j", "hdfs_v1", "%d{ISO8601} %-5p [%t] %c{2}: %m%n"] {
+        assert_eq!(layout(right).unwrap().as_deref(), Some(right));
+    }
+    let told = told("[logs]\npaths = [\"a\"]\nlayout = \"%d{ISO8601} %q %m%n\"\n");
+    assert!(told.starts_with("agent.toml:3:10: `%q` at character 13 is no conversion word"), "{told}");
+    assert!(layout("log5j").is_err());
+}
+
+#[test]
 fn sessions_are_not_forgotten_before_they_are_scored() {
     let told = told("[logs]\npaths = [\"a\"]\n[sessions]\nidle_timeout_s = 600\nforget_after_s = 60\n");
     assert!(told.starts_with("agent.toml:5:18: "), "{told}");

@@ -178,13 +178,7 @@ fn fields(format: &str) -> Result<Vec<Field>, String> {
     let mut rest = format;
     while let Some(letter) = rest.chars().next() {
         if let Some(quoted) = rest.strip_prefix('\'') {
-            let (text, behind) = quoted.split_once('\'').ok_or("a single quote is not closed")?;
-            match text {
-                "" => fields.push(Field::Literal(b'\'')),
-                "T" => fields.push(Field::T),
-                _ => fields.extend(text.bytes().map(Field::Literal)),
-            }
-            rest = behind;
+            rest = push_quoted(quoted, &mut fields)?;
             continue;
         }
         let behind = rest.trim_start_matches(letter);
@@ -197,6 +191,26 @@ fn fields(format: &str) -> Result<Vec<Field>, String> {
         }
     }
     Ok(fields)
+}
+
+/// Fields of the text up to the closing quote, and what follows. Two quotes stand for one, in the text or alone.
+fn push_quoted<'f>(text: &'f str, fields: &mut Vec<Field>) -> Result<&'f str, String> {
+    let mut rest = text;
+    if let Some(behind) = rest.strip_prefix('\'') {
+        fields.push(Field::Literal(b'\''));
+        return Ok(behind);
+    }
+    if let Some(behind) = rest.strip_prefix("T'") {
+        fields.push(Field::T);
+        return Ok(behind);
+    }
+    loop {
+        let (text, behind) = rest.split_once('\'').ok_or("a single quote is not closed")?;
+        fields.extend(text.bytes().map(Field::Literal));
+        let Some(behind_second) = behind.strip_prefix('\'') else { return Ok(behind) };
+        fields.push(Field::Literal(b'\''));
+        rest = behind_second;
+    }
 }
 
 fn field(letter: char, count: usize) -> Result<Field, String> {
