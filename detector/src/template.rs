@@ -1,16 +1,26 @@
 //! Templates: the constant text of a log statement with typed wildcards for its parameters. A [`Catalogue`] matches
 //! messages against the templates it was made of; what it lacks gets a template by masking ([`mask`]).
 
-mod matcher;
+mod captures;
+mod hidden;
+mod part;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod reference;
+mod scan;
+mod trie;
 mod unknown;
 
-use std::cmp::Reverse;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use xxhash_rust::xxh3::xxh3_64;
 
-use matcher::Pattern;
+pub use captures::{CAPTURES_MAX, Capture, Captures};
+use part::Part;
+pub use part::Wildcard;
+use trie::Trie;
 pub(crate) use unknown::Templates;
 pub use unknown::mask;
 
@@ -45,9 +55,24 @@ impl<'de> Deserialize<'de> for TemplateId {
     }
 }
 
-/// A log statement. `text` holds the wildcards `<blk>`, `<node>`, `<ip>`, `<port>`, `<n>`, `<path>`, `<exception>`
-/// and `<*>`. `<blk> <blk> ...` stands for one or more blocks, `<node>:<port>` and `<ip>:<port>` for one or more
-/// addresses.
+/// A log statement. `text` holds its constant text and wildcards; each stands for:
+///
+/// | wildcard | text |
+/// | --- | --- |
+/// | `<blk>` | a block, `[BP-<pool>:]blk_<id>[_<gs>]` |
+/// | `<blk> <blk> ...` | one or more blocks, blanks or commas between |
+/// | `<node>`, `<ip>` | a host name or address |
+/// | `<node>:<port>`, `<ip>:<port>` | one or more hosts with their ports, blanks or commas between |
+/// | `<n>`, `<port>` | a number, which may be negative |
+/// | `<duration_ms>`, `<bytes>`, `<count>` | a number of milliseconds, of bytes, of anything else |
+/// | `<volume>` | a directory of a DataNode, free of blanks |
+/// | `<path>` | a file, not empty; its name may hold blanks |
+/// | `<exception>` | a Java class name, as in `a.b.C$D`; at the end of a template `: <any text>` may follow |
+/// | `<*>` | any text, also none |
+///
+/// `<volume>`, `<path>` and `<*>` are free: they take as little as the constant behind them allows, of which the first
+/// 16 places are tried. All others take as much as they can. A free wildcard right before another wildcard takes
+/// nothing if it is `<*>`, else all up to a blank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
@@ -77,28 +102,24 @@ impl Template {
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     templates: Vec<Template>,
-    patterns: Vec<Pattern>,
-    /// Templates to try for a message that starts with this byte, best first.
-    by_first_byte: Vec<Vec<u16>>,
+    facts: Vec<Facts>,
+    trie: Trie,
+}
+
+/// What is known of a template's messages.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    constants_name_blocks: bool,
+    keys_from_captures: bool,
 }
 
 impl Catalogue {
-    /// Compiles templates; those beyond 65,535 are known but never matched.
+    /// Compiles templates.
     #[must_use]
     pub fn new(templates: Vec<Template>) -> Self {
-        let patterns: Vec<Pattern> = templates.iter().map(|template| Pattern::new(&template.text)).collect();
-        let mut order: Vec<u16> = (0..=u16::MAX).take(patterns.len()).collect();
-        order.sort_by_key(|&index| {
-            let pattern = patterns.get(usize::from(index));
-            pattern.map(|pattern| (pattern.starts_with_any(), Reverse(pattern.constant_bytes())))
-        });
-        let starts = |index: &u16, byte| {
-            patterns.get(usize::from(*index)).is_some_and(|pattern| pattern.may_start_with(byte))
-        };
-        let by_first_byte = (0..=u8::MAX)
-            .map(|byte| order.iter().copied().filter(|index| starts(index, byte)).collect())
-            .collect();
-        Self { templates, patterns, by_first_byte }
+        let parts: Vec<Vec<Part>> = templates.iter().map(|template| part::parts(&template.text)).collect();
+        let facts = parts.iter().map(|parts| Facts::of(parts)).collect();
+        Self { templates, facts, trie: Trie::new(&parts) }
     }
 
     /// The templates, in the order given.
@@ -107,14 +128,46 @@ impl Catalogue {
         &self.templates
     }
 
-    /// The template that `message` was written by, as its position in [`templates`](Self::templates).
+    /// The template that `message` was written by, as its position in [`templates`](Self::templates). An empty message,
+    /// or one of 4 GiB, is none's.
     #[must_use]
     pub fn find(&self, message: &[u8]) -> Option<usize> {
-        let candidates = self.by_first_byte.get(usize::from(*message.first()?))?;
-        candidates
-            .iter()
-            .map(|&index| usize::from(index))
-            .find(|&index| self.patterns.get(index).is_some_and(|pattern| pattern.matches(message)))
+        self.find_with(message, &mut Captures::new())
+    }
+
+    /// As [`find`](Self::find); `captures` holds what its wildcards took, in their order, if it matches, and nothing
+    /// otherwise.
+    #[must_use]
+    pub fn find_with(&self, message: &[u8], captures: &mut Captures) -> Option<usize> {
+        self.trie.find(message, captures)
+    }
+
+    /// Whether a message of this template may name a block or pool by its constant text. If not, and its captures do
+    /// not [hide any](Captures::may_hide_keys), [`Captures::keys`] are all that [`key::find`](crate::key::find) would
+    /// find in it. `true` for a position without a template.
+    #[must_use]
+    pub fn constants_name_blocks(&self, index: usize) -> bool {
+        self.facts.get(index).is_none_or(|facts| facts.constants_name_blocks)
+    }
+
+    /// Whether the keys of every message of this template are those of its captures: neither its constants nor any
+    /// wildcard but `<blk>` can hold one.
+    #[must_use]
+    pub fn keys_from_captures(&self, index: usize) -> bool {
+        self.facts.get(index).is_some_and(|facts| facts.keys_from_captures)
+    }
+}
+
+impl Facts {
+    fn of(parts: &[Part]) -> Self {
+        let constants_name_blocks = hidden::names_blocks(parts);
+        let wildcards = || parts.iter().filter(|part| matches!(part, Part::Wildcard(_)));
+        let plain = wildcards().all(|part| {
+            use Wildcard::{Block, Bytes, Count, DurationMs, Number};
+            matches!(part, Part::Wildcard(Block | Number | DurationMs | Bytes | Count))
+        });
+        let keys_from_captures = plain && !constants_name_blocks && wildcards().count() <= CAPTURES_MAX;
+        Self { constants_name_blocks, keys_from_captures }
     }
 }
 

@@ -1,6 +1,8 @@
-//! One template compiled for matching: constants and typed wildcards in turn. A wildcard takes as little as its type
-//! and the constant behind it allow; the number of retries is bounded, so a match takes linear time.
+//! The matcher that the trie replaced: candidates by the first byte, each matched part by part, no parameters.
 
+use std::cmp::Reverse;
+
+use blocksift_detector::template::Template;
 use memchr::memmem::Finder;
 
 /// Places that are tried for the constant behind one free wildcard.
@@ -35,9 +37,41 @@ impl Part {
     }
 }
 
+/// All templates, with those to try for a message that starts with a byte, best first.
+pub(crate) struct Matcher {
+    patterns: Vec<Pattern>,
+    by_first_byte: Vec<Vec<u16>>,
+}
+
+impl Matcher {
+    pub(crate) fn new(templates: &[Template]) -> Self {
+        let patterns: Vec<Pattern> = templates.iter().map(|template| Pattern::new(&template.text)).collect();
+        let mut order: Vec<u16> = (0..=u16::MAX).take(patterns.len()).collect();
+        order.sort_by_key(|&index| {
+            let pattern = patterns.get(usize::from(index));
+            pattern.map(|pattern| (pattern.starts_with_any(), Reverse(pattern.constant_bytes())))
+        });
+        let starts = |index: &u16, byte| {
+            patterns.get(usize::from(*index)).is_some_and(|pattern| pattern.may_start_with(byte))
+        };
+        let by_first_byte = (0..=u8::MAX)
+            .map(|byte| order.iter().copied().filter(|index| starts(index, byte)).collect())
+            .collect();
+        Self { patterns, by_first_byte }
+    }
+
+    pub(crate) fn find(&self, message: &[u8]) -> Option<usize> {
+        let candidates = self.by_first_byte.get(usize::from(*message.first()?))?;
+        candidates
+            .iter()
+            .map(|&index| usize::from(index))
+            .find(|&index| self.patterns.get(index).is_some_and(|pattern| pattern.matches(message)))
+    }
+}
+
 /// A compiled template.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     parts: Vec<Part>,
 }
 
@@ -58,7 +92,7 @@ const WILDCARDS: [(&str, Wildcard); 11] = [
 
 impl Pattern {
     /// Compiles a template's text. Blanks at its end do not count, as those of a message do not.
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let mut parts = Vec::new();
         let mut constant = String::new();
         let mut rest = text.trim_end();
@@ -81,16 +115,16 @@ impl Pattern {
         Self { parts }
     }
 
-    pub(super) fn constant_bytes(&self) -> usize {
+    pub(crate) fn constant_bytes(&self) -> usize {
         let length = |part: &Part| if let Part::Constant(finder) = part { finder.needle().len() } else { 0 };
         self.parts.iter().map(length).sum()
     }
 
-    pub(super) fn starts_with_any(&self) -> bool {
+    pub(crate) fn starts_with_any(&self) -> bool {
         matches!(self.parts.first(), Some(Part::Wildcard(Wildcard::Any)))
     }
 
-    pub(super) fn may_start_with(&self, byte: u8) -> bool {
+    pub(crate) fn may_start_with(&self, byte: u8) -> bool {
         match self.parts.first() {
             Some(Part::Constant(finder)) => finder.needle().first() == Some(&byte),
             Some(Part::Wildcard(Wildcard::Block | Wildcard::Blocks)) => matches!(byte, b'b' | b'B'),
@@ -101,7 +135,7 @@ impl Pattern {
         }
     }
 
-    pub(super) fn matches(&self, message: &[u8]) -> bool {
+    pub(crate) fn matches(&self, message: &[u8]) -> bool {
         matches(&self.parts, message)
     }
 }
