@@ -2,10 +2,11 @@
 //! lists that a walk reads.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use memchr::memmem::Finder;
 
-use super::{Edge, List, NONE, Node, Ranked, Table, Take, Trie, rival};
+use super::{Constant, Edge, List, NONE, Node, Ranked, Take, Trie, rival};
 use crate::template::part::{Part, Wildcard, constant_bytes, starts_free};
 use crate::template::scan;
 
@@ -145,98 +146,136 @@ impl Tree {
     }
 }
 
+/// An edge before its target is known.
+#[derive(Clone, Copy)]
+struct Draft {
+    edge: Edge,
+    target: usize,
+}
+
 /// The trie as far as it is made.
 struct Flat {
     trie: Trie,
-    searches: u32,
+    /// For each of the trie's edges.
+    targets: Vec<usize>,
+    /// The nodes to be made, in their order.
+    jobs: Vec<Job>,
 }
+
+/// A node to be made of a fork, before which these bytes are still to be compared.
+struct Job {
+    fork: usize,
+    prefix: Vec<u8>,
+}
+
+const NOWHERE: Node = Node { rank: NONE, table: NONE, ahead: 0, list: List { start: 0, end: 0 } };
 
 impl Flat {
     fn new(templates: Vec<Ranked>) -> Self {
-        let (nodes, edges, tables, constants, needles) = Default::default();
-        Self { trie: Trie { nodes, edges, tables, constants, needles, templates }, searches: 0 }
+        let (edges, tables, constants, needles) = Default::default();
+        let trie = Trie { root: NOWHERE, edges, tables, constants, needles, templates };
+        Self { trie, targets: Vec::new(), jobs: Vec::new() }
     }
 
     fn finish(mut self, forks: &[Fork]) -> Trie {
-        for fork in forks {
-            let mut edges: Vec<(Edge, [bool; 256], bool)> = Vec::new();
-            let mut branches: Vec<&Branch> = fork.branches.iter().collect();
-            branches.sort_by_key(|branch| (order(&branch.step), branch.best));
-            for branch in branches {
-                let first = std::array::from_fn(|byte| {
-                    may_start(&branch.step, u8::try_from(byte).unwrap_or(u8::MAX))
-                });
-                edges.push((self.edge(forks, branch), first, may_be_empty(&branch.step)));
-            }
-            let node = self.node(fork.rank, &edges);
-            self.trie.nodes.push(node);
+        self.jobs = (0..forks.len()).map(|fork| Job { fork, prefix: Vec::new() }).collect();
+        let mut nodes = Vec::new();
+        while let Some(job) = self.jobs.get_mut(nodes.len()) {
+            let (fork, prefix) = (job.fork, std::mem::take(&mut job.prefix));
+            let Some(fork) = forks.get(fork) else { break };
+            nodes.push(self.node(forks, fork, &prefix));
         }
-        // So that eight bytes may be read from any place.
-        self.trie.constants.extend_from_slice(&[0; 8]);
+        let node = |at: usize| nodes.get(at).copied().unwrap_or(NOWHERE);
+        for (edge, &target) in self.trie.edges.iter_mut().zip(&self.targets) {
+            edge.target = node(target);
+        }
+        self.trie.root = node(0);
         self.trie
     }
 
-    fn node(&mut self, rank: u32, edges: &[(Edge, [bool; 256], bool)]) -> Node {
-        if let [(edge, ..)] = edges {
-            return Node { rank, table: NONE, list: self.list(&[*edge]) };
+    fn node(&mut self, forks: &[Fork], fork: &Fork, prefix: &[u8]) -> Node {
+        let mut branches: Vec<&Branch> = fork.branches.iter().collect();
+        branches.sort_by_key(|branch| (order(&branch.step), branch.best));
+        let drafts: Vec<Draft> = branches.iter().map(|branch| self.draft(forks, branch, prefix)).collect();
+        if drafts.len() < 2 {
+            return Node { rank: fork.rank, table: NONE, ahead: 0, list: self.list(&drafts) };
         }
-        let at_end: Vec<Edge> = edges.iter().filter(|(_, _, empty)| *empty).map(|(edge, ..)| *edge).collect();
-        let list = self.list(&at_end);
-        if edges.is_empty() {
-            return Node { rank, table: NONE, list };
-        }
-        let mut known: Vec<Vec<u32>> = Vec::new();
-        let mut table = Table { classes: [0; 256], lists: Vec::new() };
-        for (byte, class) in table.classes.iter_mut().enumerate() {
-            let fits = |(_, first, _): &&(Edge, [bool; 256], bool)| first.get(byte).is_some_and(|&fits| fits);
-            let fitting: Vec<Edge> = edges.iter().filter(fits).map(|(edge, ..)| *edge).collect();
-            // Targets differ from edge to edge, but for constants fused with what follows them: theirs do too.
-            let targets: Vec<u32> = fitting.iter().map(|edge| edge.target).collect();
-            let at = known.iter().position(|other| *other == targets).unwrap_or_else(|| {
-                table.lists.push(self.list(&fitting));
-                known.push(targets);
-                known.len() - 1
-            });
-            *class = u8::try_from(at).unwrap_or(u8::MAX);
-        }
+        let fitting = |fits: &dyn Fn(&Step) -> bool| -> Vec<usize> {
+            (0..drafts.len())
+                .filter(|&at| branches.get(at).is_some_and(|branch| fits(&branch.step)))
+                .collect()
+        };
+        let chosen =
+            |set: &[usize]| -> Vec<Draft> { set.iter().filter_map(|&at| drafts.get(at).copied()).collect() };
+        let list = self.list(&chosen(&fitting(&may_be_empty)));
+        let mut known: HashMap<Vec<usize>, List> = HashMap::new();
+        let table = std::array::from_fn(|byte| {
+            let byte = u8::try_from(byte).unwrap_or(u8::MAX);
+            let set = fitting(&|step| may_start(step, byte));
+            let drafts = chosen(&set);
+            *known.entry(set).or_insert_with(|| self.list(&drafts))
+        });
         let number = index(self.trie.tables.len());
         self.trie.tables.push(table);
-        Node { rank, table: number, list }
+        Node { rank: fork.rank, table: number, ahead: index(prefix.len()), list }
     }
 
-    fn list(&mut self, edges: &[Edge]) -> List {
+    fn list(&mut self, drafts: &[Draft]) -> List {
         let start = index(self.trie.edges.len());
-        self.trie.edges.extend_from_slice(edges);
+        self.trie.edges.extend(drafts.iter().map(|draft| draft.edge));
+        self.targets.extend(drafts.iter().map(|draft| draft.target));
         List { start, end: index(self.trie.edges.len()) }
     }
 
-    /// A branch as an edge. A constant with one wildcard behind it becomes one edge with it.
-    fn edge(&mut self, forks: &[Fork], branch: &Branch) -> Edge {
-        let Branch { step: Step::Constant(text), target, best } = branch else {
-            let constant = self.constant(b"");
-            return Edge {
-                constant,
-                take: self.take(&branch.step),
-                target: index(branch.target),
-                best: branch.best,
-            };
+    /// A branch as an edge. A constant with one wildcard behind it becomes one edge with it; one at whose end further
+    /// constants part ways is compared behind that place, together with them.
+    fn draft(&mut self, forks: &[Fork], branch: &Branch, prefix: &[u8]) -> Draft {
+        let Step::Constant(text) = &branch.step else {
+            let target = self.target(forks, branch.target);
+            return self.edge(b"", &branch.step, branch.best, target);
         };
-        let constant = self.constant(text);
-        match forks.get(*target) {
-            Some(Fork { rank: NONE, branches }) if branches.len() == 1 => match branches.first() {
-                Some(Branch { step, target, .. }) if !matches!(step, Step::Constant(_)) => {
-                    Edge { constant, take: self.take(step), target: index(*target), best: *best }
+        let text = [prefix, text].concat();
+        match forks.get(branch.target) {
+            Some(fork) if only_constants(fork) => {
+                let target = self.job(branch.target, text);
+                self.edge(b"", &branch.step, branch.best, target)
+            }
+            Some(Fork { rank: NONE, branches }) => match branches.as_slice() {
+                [only] if !matches!(only.step, Step::Constant(_)) => {
+                    let target = self.target(forks, only.target);
+                    self.edge(&text, &only.step, branch.best, target)
                 }
-                _ => Edge { constant, take: Take::Constant, target: index(*target), best: *best },
+                _ => self.edge(&text, &branch.step, branch.best, branch.target),
             },
-            _ => Edge { constant, take: Take::Constant, target: index(*target), best: *best },
+            _ => self.edge(&text, &branch.step, branch.best, branch.target),
         }
     }
 
-    fn constant(&mut self, text: &[u8]) -> List {
+    /// The node behind a wildcard.
+    fn target(&mut self, forks: &[Fork], target: usize) -> usize {
+        if let Some(Fork { rank: NONE, branches }) = forks.get(target)
+            && let [Branch { step: Step::Constant(text), target, .. }] = branches.as_slice()
+            && forks.get(*target).is_some_and(only_constants)
+        {
+            return self.job(*target, text.clone());
+        }
+        target
+    }
+
+    fn job(&mut self, fork: usize, prefix: Vec<u8>) -> usize {
+        self.jobs.push(Job { fork, prefix });
+        self.jobs.len() - 1
+    }
+
+    fn edge(&mut self, constant: &[u8], step: &Step, best: u32, target: usize) -> Draft {
         let start = index(self.trie.constants.len());
-        self.trie.constants.extend_from_slice(text);
-        List { start, end: index(self.trie.constants.len()) }
+        self.trie.constants.extend_from_slice(constant);
+        let text = List { start, end: index(self.trie.constants.len()) };
+        let bits = 8 * u32::try_from(constant.len()).unwrap_or(8).min(8);
+        let mask = u64::MAX.checked_shr(64 - bits).unwrap_or(0);
+        let constant = Constant { head: scan::load(constant, 0), mask, text };
+        let take = self.take(step);
+        Draft { edge: Edge { constant, take, best, target: NOWHERE }, target }
     }
 
     fn take(&mut self, step: &Step) -> Take {
@@ -248,11 +287,7 @@ impl Flat {
             Step::Run(kind) => Take::Run(*kind),
             Step::Last(kind) => Take::Last(*kind),
             Step::Until(kind, needle) => Take::Until(*kind, self.needle(needle)),
-            Step::Search(kind, needle) => {
-                let number = self.searches;
-                self.searches += 1;
-                Take::Search(*kind, self.needle(needle), number)
-            }
+            Step::Search(kind, needle) => Take::Search(*kind, self.needle(needle)),
         }
     }
 
@@ -260,6 +295,12 @@ impl Flat {
         self.trie.needles.push(Finder::new(needle).into_owned());
         index(self.trie.needles.len() - 1)
     }
+}
+
+/// Whether a fork is but a place where constants part ways.
+fn only_constants(fork: &Fork) -> bool {
+    let constant = |branch: &Branch| matches!(branch.step, Step::Constant(_));
+    fork.rank == NONE && fork.branches.len() > 1 && fork.branches.iter().all(constant)
 }
 
 /// Positions in the trie fit, for the texts that it is made of would not fit into memory otherwise.

@@ -1,8 +1,9 @@
-//! One message's way through the trie. Alternatives are tried by recursion; where one edge is left, a loop goes on.
+//! One message's way through the trie: a loop that keeps one list of alternatives for later; only where there would be
+//! two it calls itself.
 
 use memchr::memchr;
 
-use super::{Edge, List, NONE, Take, Trie};
+use super::{Constant, Edge, NONE, Node, Take, Trie};
 use crate::template::captures::{Capture, Captures};
 use crate::template::part::Wildcard;
 use crate::template::scan;
@@ -11,7 +12,7 @@ use crate::template::scan;
 pub(in crate::template) const TRIES_MAX: usize = 16;
 /// Alternatives open at once; what would open more does not match.
 const DEPTH_MAX: u32 = 256;
-/// Searches of a catalogue that are known to have been entered; further ones may be entered again.
+/// Needles of a catalogue that are known to have been searched for; further ones may be again.
 const ENTERED_MAX: u32 = 256;
 
 struct Walk<'a> {
@@ -31,8 +32,8 @@ struct Walk<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Place {
-    node: u32,
+struct Place<'a> {
+    node: &'a Node,
     at: usize,
     /// Captures so far.
     taken: usize,
@@ -56,7 +57,7 @@ pub(super) fn find(trie: &Trie, message: &[u8], captures: &mut Captures) -> Opti
         depth: 0,
         entered: [0; (ENTERED_MAX / 64) as usize],
     };
-    walk.visit(Place { node: 0, at: 0, taken: 0, hides: false });
+    walk.visit(Place { node: &trie.root, at: 0, taken: 0, hides: false });
     let Walk { best, kept, .. } = walk;
     if let Some(kept) = kept {
         *captures = kept;
@@ -64,13 +65,15 @@ pub(super) fn find(trie: &Trie, message: &[u8], captures: &mut Captures) -> Opti
     Some(trie.templates.get(best as usize)?.index)
 }
 
-impl Walk<'_> {
-    fn visit(&mut self, mut place: Place) {
+impl<'a> Walk<'a> {
+    fn visit(&mut self, mut place: Place<'a>) {
         let trie = self.trie;
+        // Edges left to try, and from where.
+        let mut pending: Option<(&'a [Edge], Place<'a>)> = None;
         loop {
-            let Some(node) = trie.nodes.get(place.node as usize) else { return };
+            let node = place.node;
             let mut list = node.list;
-            match self.message.get(place.at) {
+            match self.message.get(place.at + node.ahead as usize) {
                 None if node.rank < self.best => {
                     self.found(node.rank, place);
                     if self.done {
@@ -79,45 +82,55 @@ impl Walk<'_> {
                 }
                 Some(&byte) if node.table != NONE => {
                     let Some(table) = trie.tables.get(node.table as usize) else { return };
-                    let class = table.classes.get(usize::from(byte)).copied().unwrap_or(0);
-                    let Some(its) = table.lists.get(usize::from(class)) else { return };
+                    let Some(its) = table.get(usize::from(byte)) else { return };
                     list = *its;
                 }
                 _ => {}
             }
-            let Some((last, others)) = list.of(&trie.edges).split_last() else { return };
-            if !others.is_empty() && self.alternatives(others, place) {
-                return;
-            }
-            if last.best >= self.best {
-                return;
-            }
-            let Some(next) = self.step(last, place) else { return };
-            place = next;
-        }
-    }
-
-    /// Tries all edges of a list but the last one; whether the walk is over.
-    fn alternatives(&mut self, edges: &[Edge], place: Place) -> bool {
-        if self.depth == DEPTH_MAX {
-            return true;
-        }
-        self.depth += 1;
-        for edge in edges {
-            if edge.best < self.best
-                && let Some(next) = self.step(edge, place)
-            {
-                self.visit(next);
-                if self.done {
-                    return true;
+            let mut edges = list.of(&trie.edges);
+            loop {
+                let Some((edge, others)) = edges.split_first() else {
+                    let Some((others, from)) = pending.take() else { return };
+                    (edges, place) = (others, from);
+                    continue;
+                };
+                edges = others;
+                if edge.best >= self.best {
+                    continue;
                 }
+                let Some(next) = self.step(edge, place) else {
+                    if self.done {
+                        return;
+                    }
+                    continue;
+                };
+                if !others.is_empty() && pending.is_some() {
+                    self.visit_deeper(next);
+                    if self.done {
+                        return;
+                    }
+                    continue;
+                }
+                if !others.is_empty() {
+                    pending = Some((others, place));
+                }
+                place = next;
+                break;
             }
         }
-        self.depth -= 1;
-        false
     }
 
-    fn found(&mut self, rank: u32, place: Place) {
+    /// Visits a place while more than one list of edges waits.
+    #[cold]
+    fn visit_deeper(&mut self, place: Place<'a>) {
+        if self.depth < DEPTH_MAX {
+            self.depth += 1;
+            self.visit(place);
+            self.depth -= 1;
+        }
+    }
+
+    fn found(&mut self, rank: u32, place: Place<'a>) {
         self.best = rank;
         self.kept = None;
         self.captures.settle(place.taken, place.hides);
@@ -125,12 +138,14 @@ impl Walk<'_> {
     }
 
     /// Takes what an edge takes; `None` if the message does not fit, or a search has tried all that fits.
-    #[inline]
-    fn step(&mut self, edge: &Edge, place: Place) -> Option<Place> {
+    ///
+    /// Always inlined: a place that is handed back through memory stalls the walk.
+    #[inline(always)]
+    fn step(&mut self, edge: &'a Edge, place: Place<'a>) -> Option<Place<'a>> {
         let message = self.message;
-        let at = constant(message, place.at, &self.trie.constants, edge.constant)?;
+        let at = constant(message, place.at, &self.trie.constants, &edge.constant)?;
         let (kind, end, value, hides) = match edge.take {
-            Take::Constant => return Some(Place { node: edge.target, at, ..place }),
+            Take::Constant => return Some(Place { node: &edge.target, at, ..place }),
             Take::Typed(Wildcard::Block) => {
                 let (end, id) = scan::block(message, at)?;
                 (Wildcard::Block, end, id, false)
@@ -153,8 +168,8 @@ impl Walk<'_> {
                 (kind, number.end, number.value, false)
             }
             Take::LastException => return self.last_exception(edge, Place { at, ..place }),
-            Take::Search(kind, needle, number) => {
-                self.search(edge, (kind, needle, number), Place { at, ..place });
+            Take::Search(kind, needle) => {
+                self.search(edge, kind, needle, Place { at, ..place });
                 return None;
             }
             free => {
@@ -167,8 +182,8 @@ impl Walk<'_> {
     }
 
     /// Keeps what an edge took.
-    #[inline]
-    fn took(&mut self, edge: &Edge, place: Place, took: Taken) -> Place {
+    #[inline(always)]
+    fn took(&mut self, edge: &'a Edge, place: Place<'a>, took: Taken) -> Place<'a> {
         let Taken { kind, start, end, value, hides } = took;
         if self.best != NONE && self.kept.is_none() {
             self.kept = Some(self.captures.clone());
@@ -177,14 +192,14 @@ impl Walk<'_> {
             .captures
             .put(place.taken, Capture { kind, start: position(start), end: position(end), value });
         Place {
-            node: edge.target,
+            node: &edge.target,
             at: end,
             taken: place.taken + usize::from(kept),
             hides: place.hides | hides | !kept,
         }
     }
 
-    fn last_exception(&mut self, edge: &Edge, place: Place) -> Option<Place> {
+    fn last_exception(&mut self, edge: &'a Edge, place: Place<'a>) -> Option<Place<'a>> {
         let (end, hides) = scan::exception(self.message, place.at)?;
         let rest = self.message.get(end..)?;
         if rest.first().is_some_and(|&byte| byte != b':') {
@@ -214,7 +229,7 @@ impl Walk<'_> {
 
     /// Goes on from the places of a needle, first ones first.
     #[cold]
-    fn search(&mut self, edge: &Edge, (kind, needle, number): (Wildcard, u32, u32), place: Place) {
+    fn search(&mut self, edge: &'a Edge, kind: Wildcard, number: u32, place: Place<'a>) {
         let (trie, message) = (self.trie, self.message);
         let final_here = kind != Wildcard::Volume;
         if let Some(word) = self.entered.get_mut((number / 64) as usize).filter(|_| final_here) {
@@ -224,7 +239,7 @@ impl Walk<'_> {
             }
             *word |= bit;
         }
-        let Some(needle) = trie.needles.get(needle as usize) else { return };
+        let Some(needle) = trie.needles.get(number as usize) else { return };
         let from = place.at + usize::from(kind != Wildcard::Any);
         let Some(rest) = message.get(from..) else { return };
         for found in needle.find_iter(rest).take(TRIES_MAX) {
@@ -234,7 +249,7 @@ impl Walk<'_> {
             }
             let took = Taken { kind, start: place.at, end: start, value: 0, hides: start > place.at };
             let next = self.took(edge, place, took);
-            self.visit(Place { at: start + needle.needle().len(), ..next });
+            self.visit_deeper(Place { at: start + needle.needle().len(), ..next });
             if self.done || edge.best >= self.best {
                 return;
             }
@@ -265,24 +280,29 @@ fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// The place behind one of the trie's constants if it stands at `at`.
-#[inline]
-fn constant(message: &[u8], at: usize, constants: &[u8], list: List) -> Option<usize> {
-    let constant = list.of(constants);
-    let length = constant.len();
+/// The place behind a constant if it stands at `at`.
+#[inline(always)]
+fn constant(message: &[u8], at: usize, constants: &[u8], constant: &Constant) -> Option<usize> {
+    if (scan::load(message, at) ^ constant.head) & constant.mask != 0 {
+        return None;
+    }
+    let length = (constant.text.end - constant.text.start) as usize;
     let end = at + length;
-    let text = message.get(at..end)?;
-    if length >= 8 {
-        for (ours, its) in text.chunks_exact(8).zip(constant.chunks_exact(8)) {
-            if ours != its {
-                return None;
-            }
-        }
-        return (text.last_chunk::<8>() == constant.last_chunk::<8>()).then_some(end);
+    if length <= 8 {
+        return (end <= message.len()).then_some(end);
     }
-    if length == 0 {
-        return Some(end);
+    same(message.get(at..end)?, constant.text.of(constants)).then_some(end)
+}
+
+/// Whether two texts of one length, which is more than 8, are the same.
+#[inline]
+fn same(text: &[u8], constant: &[u8]) -> bool {
+    let length = constant.len();
+    if length > 32 {
+        return text == constant;
     }
-    let differ = scan::load(message, at) ^ scan::load(constants, list.start as usize);
-    (differ << (64 - 8 * length) == 0).then_some(end)
+    // Words from both ends, which overlap, settle all lengths up to 32 without a loop.
+    let word = |at: usize| scan::load(text, at) ^ scan::load(constant, at);
+    let inner = if length > 16 { word(8) | word(length - 16) } else { 0 };
+    inner | word(length - 8) == 0
 }
