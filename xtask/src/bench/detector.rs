@@ -135,6 +135,9 @@ fn measure(arguments: &Arguments, parts: &[Part]) -> Result<Vec<Log>> {
     for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines) {
         let line = line?;
         let said = serde_json::from_str(&line).with_context(|| format!("the bench said `{line}`"))?;
+        if let Said::Pass { log, stage, cpu_seconds, .. } = &said {
+            eprintln!("{log} {stage}: {cpu_seconds:.2} s");
+        }
         collect(said, &mut logs)?;
     }
     let status = child.wait()?;
