@@ -153,10 +153,8 @@ fn start_record(
     head: &Head<'_>,
     batch: &mut Batch,
 ) {
-    let logger = head.logger.get(..NAME_BYTES_MAX).unwrap_or(head.logger);
-    let logger_id = NameId::of(logger);
-    batch.contents.name(Named::Logger, logger_id.0, logger);
-    record.start(line, head.time_ms, head.level, logger_id);
+    let logger = batch.contents.logger(head.logger.get(..NAME_BYTES_MAX).unwrap_or(head.logger));
+    record.start(line, head.time_ms, head.level, logger);
     if memchr(b'_', head.thread).is_some() {
         scan(grammar, record, head.thread, batch);
     }

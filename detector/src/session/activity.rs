@@ -71,6 +71,11 @@ impl Activity {
         }
     }
 
+    /// Takes out the entry that [`oldest`](Self::oldest) gave last.
+    pub(super) fn pop(&mut self) {
+        self.front.pop();
+    }
+
     /// Bytes that all this takes.
     pub(super) fn memory_bytes(&self) -> usize {
         let slots: usize = self.buckets.values().chain(&self.spare).map(Vec::capacity).sum();
@@ -103,6 +108,7 @@ mod tests {
                     let expected = orders.iter().map(|(&slot, &order)| (order, slot)).min();
                     prop_assert_eq!(oldest, expected);
                     if let Some((_, slot)) = oldest {
+                        activity.pop();
                         orders.remove(&slot);
                         entered.remove(&slot);
                     }

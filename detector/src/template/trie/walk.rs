@@ -41,9 +41,8 @@ struct Place<'a> {
     hides: bool,
 }
 
-#[inline]
-pub(super) fn find(trie: &Trie, message: &[u8], captures: &mut Captures) -> Option<usize> {
-    captures.clear();
+/// The rank of the template that a message was written by.
+pub(super) fn find(trie: &Trie, message: &[u8], captures: &mut Captures) -> Option<u32> {
     if message.is_empty() || u32::try_from(message.len()).is_err() {
         return None;
     }
@@ -62,7 +61,7 @@ pub(super) fn find(trie: &Trie, message: &[u8], captures: &mut Captures) -> Opti
     if let Some(kept) = kept {
         *captures = kept;
     }
-    Some(trie.templates.get(best as usize)?.index)
+    (best != NONE).then_some(best)
 }
 
 impl<'a> Walk<'a> {
@@ -282,7 +281,7 @@ fn position(at: usize) -> u32 {
 
 /// The place behind a constant if it stands at `at`.
 #[inline(always)]
-fn constant(message: &[u8], at: usize, constants: &[u8], constant: &Constant) -> Option<usize> {
+pub(super) fn constant(message: &[u8], at: usize, constants: &[u8], constant: &Constant) -> Option<usize> {
     if (scan::load(message, at) ^ constant.head) & constant.mask != 0 {
         return None;
     }
