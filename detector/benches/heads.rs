@@ -55,6 +55,22 @@ const LAYOUTS: &[(&str, &str)] = &[
         "2024-01-02 03:04:SS,NNN [DataXceiver for client DFSClient_1 at /10.0.0.1:2 [Receiving block BP-1-10.0.0.1-2:blk_1073741NNN_1001]] INFO  datanode.DataNode (DataXceiver.java:run(278)) - Receiving BP-1-10.0.0.1-2:blk_1073741NNN_1001 src: /10.0.0.1:2 dest: /10.0.0.1:3",
     ),
     (
+        "pattern",
+        "2024-01-02 03:04:SS,NNN INFO  [main] datanode.DataNode: PacketResponder: BP-1-10.0.0.1-2:blk_1073741NNN_1001, type=LAST_IN_PIPELINE terminating",
+    ),
+    (
+        "cri",
+        "2024-01-02T03:04:05.006000000Z stdout F 2024-01-02 03:04:SS,NNN INFO org.apache.hadoop.hdfs.server.datanode.DataNode: PacketResponder: BP-1-10.0.0.1-2:blk_1073741NNN_1001, type=LAST_IN_PIPELINE terminating",
+    ),
+    (
+        "docker",
+        r#"{"log":"2024-01-02 03:04:SS,NNN INFO org.apache.hadoop.hdfs.server.datanode.DataNode: PacketResponder: BP-1-10.0.0.1-2:blk_1073741NNN_1001, type=LAST_IN_PIPELINE terminating\n","stream":"stdout","time":"2024-01-02T03:04:05.006000000Z"}"#,
+    ),
+    (
+        "syslog",
+        "<13>Nov 21 12:16:28 dn1 hadoop[123]: 2024-01-02 03:04:SS,NNN INFO org.apache.hadoop.hdfs.server.datanode.DataNode: PacketResponder: BP-1-10.0.0.1-2:blk_1073741NNN_1001, type=LAST_IN_PIPELINE terminating",
+    ),
+    (
         "continuation",
         "\tat org.apache.hadoop.hdfs.protocol.datatransfer.Receiver.opWriteBlock(Receiver.java:NNN)",
     ),
