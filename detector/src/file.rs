@@ -77,6 +77,7 @@ impl File {
         self.records.ledger += piece.records.ledger;
         self.records.counted = piece.records.counted;
         self.records.state = piece.records.state;
+        self.records.split = piece.records.split;
     }
 }
 

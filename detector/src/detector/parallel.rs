@@ -87,6 +87,8 @@ impl Detector {
         let start = cuts.first().copied().unwrap_or(0);
         // What belongs to records that began before this chunk.
         first.parser.push(grammar, known, bytes.get(..start).unwrap_or_default(), &mut first.batch);
+        // The rest of a line that the container runtime split is still to come.
+        let cuts = if known.records.split.is_some() { Vec::new() } else { cuts };
         if !cuts.is_empty() {
             close_record(grammar, &mut known.records, &mut first.batch);
         }
@@ -98,12 +100,14 @@ impl Detector {
         workers.run(tasks.collect());
         let (mut parsed, mut last) = (start, 0);
         for (at, piece) in pieces.into_iter().enumerate() {
-            let went_on = piece.file.heads.layout() == known.heads.layout();
+            let same_layout = piece.file.heads.layout() == known.heads.layout();
+            let went_on = same_layout && piece.file.records.split.is_none();
             parsed += piece.bytes.len();
             last = at;
             known.take(piece.file);
             if !went_on {
-                // What follows was parsed by another layout than it has now to be tried by first.
+                // What follows was parsed by another layout than it has now to be tried by first, or without the
+                // start of a line that goes on there.
                 crew.iter_mut().skip(at + 1).for_each(|worker| worker.batch.clear());
                 break;
             }
@@ -231,6 +235,9 @@ impl Cuts<'_> {
     fn starts_record(&mut self, start: usize, behind: usize) -> bool {
         let text = self.bytes.get(start..behind - 1).unwrap_or_default();
         let text = line::whole(text, 0, self.grammar.settings.line_bytes_max).text;
-        self.parser.starts_record(&mut self.heads, text)
+        // A part of a line that the container runtime split starts nothing here, nor does what completes it.
+        let starts = self.parser.starts_record(&mut self.heads, text);
+        self.heads.forget_partial();
+        starts && self.heads.layout().is_some_and(|pinned| pinned.wrapper == Wrapper::None)
     }
 }
