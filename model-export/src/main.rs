@@ -1,5 +1,6 @@
 //! `model-export`: trains, quantizes and evaluates the model of blocksift.
 
+mod bench;
 mod card;
 mod catalogue;
 mod dataset;
@@ -7,6 +8,8 @@ mod evaluate;
 mod fit;
 mod graph;
 mod input;
+mod inspect;
+mod method;
 mod net;
 mod quantize;
 mod sheet;
@@ -32,12 +35,15 @@ enum Command {
     Train(Box<train::Args>),
     /// Measure a model file on labelled sessions
     Evaluate(evaluate::Args),
+    /// Measure how long a model file takes for a window
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -182,7 +182,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut model = load(&net, &quantized, &metadata)?;
     let sheet = measure(args, &net, &mut model, &test)?;
     metadata.scores = Value::Object(sheet.json());
-    let bytes = graph::write(&net, &quantized, &metadata)?;
+    let bytes = graph::write(graph::cnn(&net, &quantized), &metadata)?;
     let model = Model::from_onnx(&bytes)?;
     write(&args.out, &bytes)?;
     let summary = format!(
@@ -300,7 +300,7 @@ fn metadata(args: &Args, data: &Data, train: &[&Group], validation: &[Group]) ->
 
 /// The model as an agent would load it, but for the golden inputs, which are still to be found.
 fn load(net: &Net, quantized: &Quantized, metadata: &Metadata) -> Result<Model> {
-    let bytes = graph::write(net, quantized, metadata)?;
+    let bytes = graph::write(graph::cnn(net, quantized), metadata)?;
     let (mut metadata, scorer) = blocksift_detector::score::onnx::load(&bytes)?;
     metadata.golden.clear();
     Ok(Model::new(metadata, &bytes, Box::new(scorer))?)
