@@ -2,8 +2,7 @@
 
 use blocksift_detector::model::Metadata;
 
-use crate::net::Net;
-use crate::sheet::Sheet;
+use crate::method::Method;
 
 /// Terms of a model trained on HDFS_v1.
 pub(crate) const LICENCE: &str = "Model: Apache-2.0. Trained on HDFS_v1 (LogHub, https://github.com/logpai/loghub), which is \
@@ -13,14 +12,14 @@ pub(crate) const LICENCE: &str = "Model: Apache-2.0. Trained on HDFS_v1 (LogHub,
 pub(crate) struct Facts<'a> {
     /// The file's metadata.
     pub(crate) metadata: &'a Metadata,
-    /// The float net.
-    pub(crate) net: &'a Net,
-    /// Figures of the test.
-    pub(crate) sheet: &'a Sheet,
+    /// Figures of the test, as text.
+    pub(crate) sheet: &'a str,
+    /// How the model was fitted, see [`how`].
+    pub(crate) how: &'a str,
     /// Name and content hash of the file.
     pub(crate) id: &'a str,
     /// Command line that made it.
-    pub(crate) command: String,
+    pub(crate) command: &'a str,
     /// Size of the file.
     pub(crate) bytes: usize,
 }
@@ -32,11 +31,33 @@ pub(crate) fn command(args: impl Iterator<Item = String>) -> String {
     args.map(quoted).fold("model-export".to_owned(), |line, arg| format!("{line} {arg}"))
 }
 
+/// How a method is fitted, for the card.
+#[must_use]
+pub(crate) fn how(method: Method, parameters: usize) -> String {
+    let what = match method {
+        Method::Cnn => {
+            "One convolution over embedded events, ReLU, the largest and the mean value of each filter, two dense layers,\n\
+             sigmoid. Several nets are fitted to the labels with neighbouring events swapped and some made unknown at\n\
+             random; one more is fitted to what they say together and quantized to int8 (embedding and convolution; the\n\
+             dense layers stay float). Sequences are split by a hash, so the test holds none that was trained on; the\n\
+             threshold was chosen on a third part."
+        }
+        Method::NextEvent => "The least likely event of a session, by a causal convolution fitted to normal sessions.",
+        Method::Autoencoder => "What a narrow hidden layer, fitted to normal sessions, loses of a session.",
+        Method::IsolationForest => "How few random cuts set a session apart.",
+        Method::OneClassSvm => "How far a session lies outside of a smooth surface around normal ones.",
+        Method::Pca => "What of a session the main directions of normal ones do not explain.",
+        Method::DecisionTree => "One decision tree, grown by Gini impurity.",
+        Method::LogisticRegression => "Logistic regression.",
+        Method::CountVector => "The distance to the nearest counts that a normal session had.",
+    };
+    format!("{what} {parameters} parameters.")
+}
+
 /// The card as Markdown.
 #[must_use]
 pub(crate) fn write(facts: &Facts<'_>) -> String {
-    let Facts { metadata, net, sheet, id, command, bytes } = facts;
-    let shape = net.shape;
+    let Facts { metadata, sheet, how, id, command, bytes } = facts;
     let rules = [
         (metadata.decision.unknown_warn, "an event of unknown template at WARN or worse"),
         (metadata.decision.novel_counts, "a count vector that no normal training session had"),
@@ -63,11 +84,7 @@ order of the catalogue. A session longer than {length} events keeps its head and
 
     {command}
 
-Embedding of width {width}, one convolution of {filters} filters over {kernel} events, ReLU, the largest and the mean value of
-each filter, dense {hidden}, dense 1, sigmoid: {parameters} parameters. Several nets are fitted to the labels with
-neighbouring events swapped and some made unknown at random; one more is fitted to what they say together and
-quantized to int8 (embedding and convolution; the dense layers stay float). Sequences are split by a hash, so the
-test holds none that was trained on; the threshold was chosen on a third part.
+{how}
 
 ## Test
 
@@ -86,20 +103,15 @@ training session had.
   false alarm.
 ",
         name = metadata.name,
-        length = shape.length,
+        length = metadata.tokenizer.length,
         threshold = metadata.decision.threshold,
         rules = rules.iter().map(|rule| format!(", and on {rule}")).collect::<String>(),
-        last = shape.rows - 1,
+        last = metadata.tokenizer.vocabulary.len() + 1,
         licence = metadata.licence,
         sessions = metadata.training.sessions,
         sequences = metadata.trained_sequences().map_or(0, |sequences| sequences.len()),
         data = metadata.training.data,
         seed = metadata.training.seed,
-        width = shape.width,
-        filters = shape.filters,
-        kernel = shape.kernel,
-        hidden = shape.hidden,
-        parameters = shape.parameters(),
     )
 }
 

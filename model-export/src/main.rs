@@ -12,14 +12,20 @@ mod inspect;
 mod method;
 mod net;
 mod quantize;
+mod report;
 mod sheet;
 mod threshold;
 mod train;
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
+
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Trains, quantizes and evaluates the model of blocksift.
 #[derive(Debug, Parser)]
@@ -57,6 +63,29 @@ fn main() -> ExitCode {
 /// Prints a result. A reader that has gone away is no reason to fail.
 fn print(text: &str) {
     writeln!(std::io::stdout(), "{text}").unwrap_or_default();
+}
+
+/// A progress bar, drawn on a terminal only.
+fn progress(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    match ProgressStyle::with_template(&format!("{{bar:40}} {{percent}} % {template}")) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Replaces a file as a whole.
+///
+/// # Errors
+/// If it cannot be written.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().with_context(|| format!("{} is not a file name", path.display()))?;
+    let mut partial = name.to_owned();
+    partial.push(".partial");
+    let partial = path.with_file_name(partial);
+    let failed = || format!("{} cannot be written; check the directory", path.display());
+    fs::write(&partial, bytes).with_context(failed)?;
+    fs::rename(&partial, path).with_context(failed)
 }
 
 /// Tells the user something that is no result.

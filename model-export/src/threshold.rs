@@ -32,6 +32,29 @@ pub(crate) fn choose(items: &[Item], abnormal_share: f64) -> f32 {
     chosen
 }
 
+/// The lowest threshold at which at most `share` of the weight is flagged; halfway, in logits, to the score below it.
+/// The scores of normal sessions and one more, so that the share holds for a session to come (split conformal).
+#[must_use]
+pub(crate) fn by_share(scores: &[(f32, f64)], share: f64) -> f32 {
+    let mut order: Vec<(f32, f64)> = scores.to_vec();
+    order.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let total: f64 = order.iter().map(|(_, weight)| weight).sum();
+    let allowed = ((total + 1.0) * share).floor();
+    let mut above = 0.0;
+    let mut lowest_flagged = 1.0;
+    for (score, weight) in order {
+        above += weight;
+        if above > allowed {
+            let (low, high) = (logit(score), logit(lowest_flagged));
+            let middle = crate::fit::sigmoid(f32::midpoint(low, high));
+            // Where no number lies between the two, none below the higher one will do.
+            return if middle > score { middle } else { score.next_up().min(1.0) };
+        }
+        lowest_flagged = score;
+    }
+    0.0
+}
+
 /// The inverse of the sigmoid, bounded where a float cannot tell more.
 fn logit(score: f32) -> f32 {
     let score = score.clamp(1e-6, 1.0 - 1e-6);
@@ -57,6 +80,19 @@ mod tests {
         let items = [item(0.1, 9.0, 0.0), item(0.6, 9.0, 0.0), item(0.9, 0.0, 9.0)];
         let threshold = choose(&items, 0.03);
         assert!(threshold > 0.6 && threshold < 0.9, "{threshold}");
+    }
+
+    #[test]
+    fn a_share_is_kept_by_weight_and_by_one_session_more() {
+        let scores = [(0.9, 1.0), (0.5, 9.0), (0.1, 90.0)];
+        let flagged = |threshold: f32| -> f64 {
+            scores.iter().filter(|(score, _)| *score >= threshold).map(|(_, weight)| weight).sum()
+        };
+        assert_eq!(flagged(by_share(&scores, 0.0)), 0.0);
+        assert_eq!(flagged(by_share(&scores, 0.05)), 1.0);
+        assert_eq!(flagged(by_share(&scores, 0.10)), 10.0);
+        assert_eq!(by_share(&scores, 1.0), 0.0);
+        assert!(by_share(&[(0.3, 5.0), (0.300_000_01, 1.0)], 0.0) > 0.3);
     }
 
     #[test]
