@@ -1,12 +1,73 @@
 //! The model card: what the file is, how it was made, how well it works, what it is not good for.
 
+use std::path::PathBuf;
+
+use anyhow::Result;
 use blocksift_detector::model::Metadata;
+use serde_json::Value;
 
 use crate::method::Method;
 
 /// Terms of a model trained on HDFS_v1.
 pub(crate) const LICENCE: &str = "Model: Apache-2.0. Trained on HDFS_v1 (LogHub, https://github.com/logpai/loghub), which is \
     freely available for research or academic work; cite Zhu et al., ISSRE 2023, and Xu et al., SOSP 2009.";
+
+/// Arguments of `card`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Model file (.onnx)
+    model: PathBuf,
+    /// File to write; without it the card is printed
+    #[arg(long, short = 'o')]
+    out: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Says which file is not usable, and why.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let (model, bytes) = crate::inspect::model(&args.model)?;
+    let text = write(&Facts {
+        metadata: &model.metadata,
+        sheet: &sheet(&model.metadata.scores),
+        how: "The file does not say how it was fitted.",
+        id: &model.id,
+        command: "not kept in the file",
+        bytes: bytes.len(),
+    });
+    match &args.out {
+        Some(path) => crate::write(path, text.as_bytes()),
+        None => {
+            crate::print(&text);
+            Ok(())
+        }
+    }
+}
+
+/// The table of scores that a file holds.
+fn sheet(scores: &Value) -> String {
+    let columns = ["precision", "recall", "f1", "specificity", "roc_auc", "pr_auc_abnormal", "tp", "fp", "fn"];
+    let titles = ["method", "sessions"].into_iter().chain(columns).map(str::to_owned).collect();
+    let mut lines: Vec<Vec<String>> = vec![titles];
+    let objects = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    for (method, subsets) in objects(scores) {
+        for (subset, row) in objects(&subsets).into_iter().filter(|(_, row)| row.get("f1").is_some()) {
+            let figure = |column: &&str| {
+                let value = row.get(*column).and_then(Value::as_f64);
+                value.map_or_else(|| "-".to_owned(), |value| {
+                    if value.fract() == 0.0 && value > 1.0 { format!("{value:.0}") } else { format!("{value:.4}") }
+                })
+            };
+            let figures = columns.iter().map(figure);
+            lines.push([method.clone(), subset].into_iter().chain(figures).collect());
+        }
+    }
+    if lines.len() == 1 {
+        return "The file holds no figures of labelled sessions.\n".to_owned();
+    }
+    crate::sheet::table::text(&lines)
+}
 
 /// What the card tells.
 pub(crate) struct Facts<'a> {

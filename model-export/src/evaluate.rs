@@ -3,7 +3,7 @@
 
 pub(crate) mod baselines;
 mod claims;
-mod figures;
+pub(crate) mod figures;
 mod page;
 mod templates;
 pub(crate) mod view;

@@ -4,6 +4,7 @@ mod loghub;
 mod marks;
 mod sessions;
 mod source;
+pub(crate) mod write;
 
 use std::collections::BTreeMap;
 use std::fs::File;

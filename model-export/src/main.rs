@@ -3,10 +3,12 @@
 mod bench;
 mod card;
 mod catalogue;
+mod compare;
 mod dataset;
 mod evaluate;
 mod fit;
 mod graph;
+mod import;
 mod input;
 mod inspect;
 mod method;
@@ -37,18 +39,36 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train a CNN on labelled sessions, quantize it to int8 and write it as one .onnx file
+    /// Write sessions from logs, LogHub files or collector marks as one session file
+    Dataset(input::write::Args),
+    /// Train a model on sessions and write it as one .onnx file, quantized to int8 where it is a CNN
     Train(Box<train::Args>),
+    /// Make an int8 model file of a float ONNX file that maps `tokens` to `score`
+    Quantize(import::Args),
     /// Measure a model file on labelled sessions
-    Evaluate(evaluate::Args),
+    Evaluate(Box<evaluate::Args>),
+    /// Tell what a model file is
+    Inspect(inspect::Args),
+    /// Compare two model files on the same sessions
+    Compare(compare::Args),
+    /// Set the threshold of a model file
+    Threshold(threshold::Args),
+    /// Write the model card of a model file
+    Card(card::Args),
     /// Measure how long a model file takes for a window
     Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Dataset(args) => input::write::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Quantize(args) => import::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Threshold(args) => threshold::run(&args),
+        Command::Card(args) => card::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match done {

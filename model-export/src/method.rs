@@ -84,12 +84,6 @@ impl Method {
             Self::CountVector => "count_vector",
         }
     }
-
-    /// Whether it learns from labels; the others learn from normal sessions alone.
-    #[must_use]
-    pub(crate) fn needs_labels(self) -> bool {
-        matches!(self, Self::Cnn | Self::DecisionTree | Self::LogisticRegression)
-    }
 }
 
 /// What methods read of a window.
