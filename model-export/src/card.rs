@@ -47,7 +47,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// The table of scores that a file holds.
 fn sheet(scores: &Value) -> String {
-    let columns = ["precision", "recall", "f1", "specificity", "roc_auc", "pr_auc_abnormal", "tp", "fp", "fn"];
+    let columns =
+        ["precision", "recall", "f1", "specificity", "roc_auc", "pr_auc_abnormal", "tp", "fp", "fn"];
     let titles = ["method", "sessions"].into_iter().chain(columns).map(str::to_owned).collect();
     let mut lines: Vec<Vec<String>> = vec![titles];
     let objects = |value: &Value| value.as_object().cloned().unwrap_or_default();
@@ -55,9 +56,16 @@ fn sheet(scores: &Value) -> String {
         for (subset, row) in objects(&subsets).into_iter().filter(|(_, row)| row.get("f1").is_some()) {
             let figure = |column: &&str| {
                 let value = row.get(*column).and_then(Value::as_f64);
-                value.map_or_else(|| "-".to_owned(), |value| {
-                    if value.fract() == 0.0 && value > 1.0 { format!("{value:.0}") } else { format!("{value:.4}") }
-                })
+                value.map_or_else(
+                    || "-".to_owned(),
+                    |value| {
+                        if value.fract() == 0.0 && value > 1.0 {
+                            format!("{value:.0}")
+                        } else {
+                            format!("{value:.4}")
+                        }
+                    },
+                )
             };
             let figures = columns.iter().map(figure);
             lines.push([method.clone(), subset].into_iter().chain(figures).collect());
@@ -103,7 +111,9 @@ pub(crate) fn how(method: Method, parameters: usize) -> String {
              dense layers stay float). Sequences are split by a hash, so the test holds none that was trained on; the\n\
              threshold was chosen on a third part."
         }
-        Method::NextEvent => "The least likely event of a session, by a causal convolution fitted to normal sessions.",
+        Method::NextEvent => {
+            "The least likely event of a session, by a causal convolution fitted to normal sessions."
+        }
         Method::Autoencoder => "What a narrow hidden layer, fitted to normal sessions, loses of a session.",
         Method::IsolationForest => "How few random cuts set a session apart.",
         Method::OneClassSvm => "How far a session lies outside of a smooth surface around normal ones.",

@@ -144,7 +144,9 @@ pub(crate) fn deal(sessions: &[Session], by: By, shares: Shares, seed: u64) -> R
         By::Time => {
             let times: Option<Vec<(i64, usize)>> =
                 sessions.iter().zip(0..).map(|(session, at)| Some((session.time_ms?, at))).collect();
-            Ok(ranked(times.context("these sessions have no times; a split by time needs a raw log (--log)")?))
+            Ok(ranked(
+                times.context("these sessions have no times; a split by time needs a raw log (--log)")?,
+            ))
         }
         By::Block => {
             let hash = |session: &Session| xxh3_64_with_seed(session.block.as_bytes(), seed).cast_signed();
@@ -268,7 +270,8 @@ mod tests {
 
     #[test]
     fn an_abnormal_block_counts_for_its_most_telling_part() {
-        let wholes = [session("blk_1", false, &[2]), session("blk_2", true, &[3]), session("blk_3", true, &[4])];
+        let wholes =
+            [session("blk_1", false, &[2]), session("blk_2", true, &[3]), session("blk_3", true, &[4])];
         let nodes = [
             session("blk_1", false, &[5]),
             session("blk_1", false, &[6]),
@@ -284,7 +287,8 @@ mod tests {
 
     #[test]
     fn a_split_by_time_tests_what_came_last_and_needs_times() {
-        let mut sessions: Vec<Session> = (0..20).map(|at| session(&format!("blk_{at}"), false, &[2])).collect();
+        let mut sessions: Vec<Session> =
+            (0..20).map(|at| session(&format!("blk_{at}"), false, &[2])).collect();
         let shares = Shares { validation: 10, test: 20 };
         assert!(deal(&sessions, By::Time, shares, 1).is_err());
         sessions.iter_mut().zip((0..20).rev()).for_each(|(session, time)| session.time_ms = Some(time));

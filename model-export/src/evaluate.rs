@@ -23,9 +23,9 @@ use crate::dataset::{Group, group};
 use crate::input::{self, Keys, Session, Sessions, Source};
 use crate::sheet::{ABNORMAL_SHARE, Sheet, natural};
 use crate::train::journal;
+use baselines::Baseline;
 use figures::Figures;
 use templates::{Contribution, Drift};
-use baselines::Baseline;
 use view::{Judges, View};
 
 /// Blocks that are opened for each node and day in HDFS_v1: 575,061 blocks, 203 nodes, 38.7 hours.
@@ -267,11 +267,8 @@ fn measure(args: &Args, model: &Model, view: View) -> Measured {
     let threshold = model.metadata.decision.threshold;
     let sheet = view.sheet(threshold, args.abnormal_share);
     let weights = natural(&view.groups, args.abnormal_share);
-    let figures: Vec<(&'static str, Figures)> = view
-        .columns
-        .iter()
-        .map(|column| (column.name, Figures::new(&view.items(column), weights)))
-        .collect();
+    let figures: Vec<(&'static str, Figures)> =
+        view.columns.iter().map(|column| (column.name, Figures::new(&view.items(column), weights))).collect();
     let per_day = normal_per_day(args, &view);
     let own = figures.first().map(|(_, figures)| figures);
     let within = |count: f64| {
@@ -304,7 +301,9 @@ fn text(found: &Found<'_>) -> String {
         "\ndrift from training: templates {:.4}, scores {:.4} (population stability; below .1 alike), unknown events {:.4}, new counts among normal sessions {:.4}\n",
         drift.templates, drift.scores, drift.unknown, drift.novel
     ));
-    text.push_str("\ncontributions to flags (mean fall of the score without the template, flagged sessions)\n");
+    text.push_str(
+        "\ncontributions to flags (mean fall of the score without the template, flagged sessions)\n",
+    );
     for row in found.contributions.iter().take(8) {
         text.push_str(&format!("  {:>7.4} {:>7.0}  {}\n", row.fall, row.sessions, row.template));
     }

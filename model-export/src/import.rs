@@ -68,10 +68,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let bytes = fs::read(&args.file).with_context(failed)?;
     let proto = ModelProto::decode(bytes.as_slice()).context("not an ONNX file").with_context(failed)?;
     let mut metadata = metadata(args, &proto).with_context(failed)?;
-    let tokenizer = blocksift_detector::token::Tokenizer::new(
-        metadata.tokenizer.length,
-        &metadata.tokenizer.vocabulary,
-    );
+    let tokenizer =
+        blocksift_detector::token::Tokenizer::new(metadata.tokenizer.length, &metadata.tokenizer.vocabulary);
     let sessions = args.source.read(&metadata.catalogue, &tokenizer)?;
     let groups = group(&sessions.list);
     about_sessions(&mut metadata, &groups);
@@ -92,7 +90,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     metadata.decision.quantiles = train::quantiles(&groups, &scores);
     metadata.golden = train::golden(&mut model, args.seed)?;
     let flagged = metadata.decision.threshold;
-    let judged = |scores: &[(f32, bool)]| scores.iter().map(|(score, _)| (*score, *score >= flagged)).collect();
+    let judged =
+        |scores: &[(f32, bool)]| scores.iter().map(|(score, _)| (*score, *score >= flagged)).collect();
     let columns = [
         Column { name: if args.float { "model" } else { "int8" }, verdicts: judged(&scores) },
         Column { name: "float", verdicts: judged(&float_scores) },
@@ -112,7 +111,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let (Some(int8), Some(float)) = (f1("int8"), f1("float"))
         && float - int8 > LOSS
     {
-        crate::warn(&format!("integers cost {:.4} of F1; try --float, or train with smaller weights", float - int8));
+        crate::warn(&format!(
+            "integers cost {:.4} of F1; try --float, or train with smaller weights",
+            float - int8
+        ));
     }
     Ok(())
 }

@@ -25,8 +25,8 @@ use crate::sheet::metrics::Item;
 use crate::sheet::{ABNORMAL_SHARE, Column, Sheet, count_vector, natural, unseen};
 use crate::{card, graph, threshold};
 use data::Data;
-pub(crate) use file::{golden, quantiles};
 use file::{About, Made};
+pub(crate) use file::{golden, quantiles};
 use views::Views;
 
 /// Arguments of `train`.
@@ -197,8 +197,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn parts(data: &Data) -> Result<Parts> {
-    let parts =
-        Parts { train: data.of(Part::Train), validation: data.of(Part::Validation), test: data.of(Part::Test) };
+    let parts = Parts {
+        train: data.of(Part::Train),
+        validation: data.of(Part::Validation),
+        test: data.of(Part::Test),
+    };
     for (name, groups) in
         [("training", &parts.train), ("validation", &parts.validation), ("test", &parts.test)]
     {
@@ -269,7 +272,11 @@ fn joined(model: &mut Model, data: &Data, part: Part, abnormal_share: f64) -> Re
     }
     let blocks: Vec<Group> = worst
         .values()
-        .map(|(_, abnormal)| Group { normal: u64::from(!abnormal), abnormal: u64::from(*abnormal), ..Group::default() })
+        .map(|(_, abnormal)| Group {
+            normal: u64::from(!abnormal),
+            abnormal: u64::from(*abnormal),
+            ..Group::default()
+        })
         .collect();
     let scores: Vec<(f32, bool)> = worst.values().map(|(score, _)| (*score, false)).collect();
     let both = blocks.iter().any(|block| block.normal > 0) && blocks.iter().any(|block| block.abnormal > 0);

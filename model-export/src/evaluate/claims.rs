@@ -14,10 +14,12 @@ struct Claim {
 }
 
 const LOGLIZER: &str = "logpai/loglizer README, benchmark on the full set";
-const LOGLIZER_SUPERVISED: &str = "half of the blocks of each class to train on, half to test; equal sequences in both halves";
+const LOGLIZER_SUPERVISED: &str =
+    "half of the blocks of each class to train on, half to test; equal sequences in both halves";
 const LOGLIZER_UNSUPERVISED: &str = "the same halves, without the labels; equal sequences in both";
 const LOGDEEP: &str = "d0ng1ee/logdeep README";
-const NORMAL_ONLY: &str = "trained on 4,855 normal blocks; equal sequences among the normal blocks of the test";
+const NORMAL_ONLY: &str =
+    "trained on 4,855 normal blocks; equal sequences among the normal blocks of the test";
 
 #[rustfmt::skip]
 const CLAIMS: [Claim; 15] = [

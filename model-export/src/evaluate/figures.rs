@@ -152,7 +152,10 @@ mod tests {
 
     fn figures() -> Figures {
         let item = |score, normal, abnormal| Item { score, flagged: false, normal, abnormal };
-        Figures::new(&[item(0.9, 0.0, 2.0), item(0.6, 1.0, 1.0), item(0.6, 1.0, 0.0), item(0.1, 8.0, 1.0)], ONE)
+        Figures::new(
+            &[item(0.9, 0.0, 2.0), item(0.6, 1.0, 1.0), item(0.6, 1.0, 0.0), item(0.1, 8.0, 1.0)],
+            ONE,
+        )
     }
 
     #[test]

@@ -31,7 +31,8 @@ pub(crate) fn write(model: &Model, found: &Found<'_>) -> String {
     if !found.contributions.is_empty() {
         page.section("What templates contribute to flags");
         page.text("Mean fall of the score of flagged sessions when all events of the template are left out.");
-        let mut lines = vec![vec!["template".to_owned(), "mean fall".to_owned(), "flagged sessions".to_owned()]];
+        let mut lines =
+            vec![vec!["template".to_owned(), "mean fall".to_owned(), "flagged sessions".to_owned()]];
         for row in found.contributions.iter().take(20) {
             lines.push(vec![row.template.clone(), figure(row.fall), format!("{:.0}", row.sessions)]);
         }
@@ -40,7 +41,8 @@ pub(crate) fn write(model: &Model, found: &Found<'_>) -> String {
         let first: Vec<_> = found.contributions.iter().take(20).collect();
         let labels: Vec<String> = first.iter().map(|row| short(&row.template)).collect();
         let falls = first.iter().map(|row| row.fall).collect();
-        let plot = Plot { title: "Contribution", x: "template", y: "mean fall of the score", ..Plot::default() };
+        let plot =
+            Plot { title: "Contribution", x: "template", y: "mean fall of the score", ..Plot::default() };
         page.plots(&[plot.bars(&labels, &[("fall", falls)])]);
     }
     drift(&mut page, found);
@@ -49,7 +51,9 @@ pub(crate) fn write(model: &Model, found: &Found<'_>) -> String {
         page.plots(&[journal::curves(&found.epochs)]);
     }
     page.section("Published by others");
-    page.text("As they state it; each has its own split, so these are not comparable with the figures above.");
+    page.text(
+        "As they state it; each has its own split, so these are not comparable with the figures above.",
+    );
     page.table(&claims::cells());
     page.finish(&format!("Evaluation of {}", model.id))
 }
@@ -87,23 +91,45 @@ fn drift(page: &mut Page, found: &Found<'_>) {
 
 fn plots(view: &View, figures: &[(&'static str, Figures)], found: &Found<'_>, threshold: f32) -> Vec<String> {
     let per_day = found.normal_per_day(view);
-    let curve = |what: &dyn Fn(&super::figures::Step) -> (f64, f64), start: Option<(f64, f64)>| -> Vec<Line> {
-        let line = |(number, (name, figures)): (usize, &(&'static str, Figures))| {
-            let points = start.into_iter().chain(figures.steps.iter().map(what)).collect();
-            Line::new(name, number, points)
+    let curve =
+        |what: &dyn Fn(&super::figures::Step) -> (f64, f64), start: Option<(f64, f64)>| -> Vec<Line> {
+            let line = |(number, (name, figures)): (usize, &(&'static str, Figures))| {
+                let points = start.into_iter().chain(figures.steps.iter().map(what)).collect();
+                Line::new(name, number, points)
+            };
+            figures.iter().enumerate().map(line).collect()
         };
-        figures.iter().enumerate().map(line).collect()
-    };
     let unit = Some((0.0, 1.0));
     let mut plots = vec![
         Plot { title: "ROC", x: "normal flagged", y: "recall", x_range: unit, y_range: unit, mark: None }
             .lines(&curve(&|step| (step.fall_out, step.recall), Some((0.0, 0.0)))),
-        Plot { title: "Precision and recall, abnormal", x: "recall", y: "precision", x_range: unit, y_range: unit, mark: None }
-            .lines(&curve(&|step| (step.recall, step.precision), None)),
-        Plot { title: "Precision and recall, normal", x: "recall of normal", y: "precision of normal", x_range: unit, y_range: None, mark: None }
-            .lines(&curve(&|step| (1.0 - step.fall_out, step.normal_precision), None)),
-        Plot { title: "Recall by false flags", x: "false flags a node and day", y: "recall", x_range: Some((0.0, 20.0_f64.min(per_day))), y_range: unit, mark: None }
-            .lines(&curve(&|step| (step.fall_out * per_day, step.recall), Some((0.0, 0.0)))),
+        Plot {
+            title: "Precision and recall, abnormal",
+            x: "recall",
+            y: "precision",
+            x_range: unit,
+            y_range: unit,
+            mark: None,
+        }
+        .lines(&curve(&|step| (step.recall, step.precision), None)),
+        Plot {
+            title: "Precision and recall, normal",
+            x: "recall of normal",
+            y: "precision of normal",
+            x_range: unit,
+            y_range: None,
+            mark: None,
+        }
+        .lines(&curve(&|step| (1.0 - step.fall_out, step.normal_precision), None)),
+        Plot {
+            title: "Recall by false flags",
+            x: "false flags a node and day",
+            y: "recall",
+            x_range: Some((0.0, 20.0_f64.min(per_day))),
+            y_range: unit,
+            mark: None,
+        }
+        .lines(&curve(&|step| (step.fall_out * per_day, step.recall), Some((0.0, 0.0)))),
     ];
     let Some((_, own)) = figures.first() else { return plots };
     let sweep = |value: fn(&super::figures::Step) -> f64| -> Vec<(f64, f64)> {
@@ -111,31 +137,52 @@ fn plots(view: &View, figures: &[(&'static str, Figures)], found: &Found<'_>, th
     };
     let chosen = own.at(threshold).map(|step| (f64::from(threshold), step.f1()));
     plots.push(
-        Plot { title: "Thresholds, the chosen one marked", x: "threshold", y: "", x_range: unit, y_range: unit, mark: chosen }.lines(&[
+        Plot {
+            title: "Thresholds, the chosen one marked",
+            x: "threshold",
+            y: "",
+            x_range: unit,
+            y_range: unit,
+            mark: chosen,
+        }
+        .lines(&[
             Line::new("F1", 0, sweep(super::figures::Step::f1)),
             Line::new("precision", 1, sweep(|step| step.precision)),
             Line::new("recall", 2, sweep(|step| step.recall)),
         ]),
     );
-    let labels: Vec<String> = (0..own.bins.len()).map(|bin| format!("{:.2}", bin as f64 / own.bins.len() as f64)).collect();
+    let labels: Vec<String> =
+        (0..own.bins.len()).map(|bin| format!("{:.2}", bin as f64 / own.bins.len() as f64)).collect();
     let log = |weight: f64| (1.0 + weight).log10();
-    plots.push(Plot { title: "Scores by class", x: "score", y: "log10 of 1 + sessions", ..Plot::default() }.bars(
-        &labels,
-        &[
-            ("normal", own.bins.iter().map(|bin| log(bin.normal)).collect()),
-            ("abnormal", own.bins.iter().map(|bin| log(bin.abnormal)).collect()),
-        ],
-    ));
+    plots.push(
+        Plot { title: "Scores by class", x: "score", y: "log10 of 1 + sessions", ..Plot::default() }.bars(
+            &labels,
+            &[
+                ("normal", own.bins.iter().map(|bin| log(bin.normal)).collect()),
+                ("abnormal", own.bins.iter().map(|bin| log(bin.abnormal)).collect()),
+            ],
+        ),
+    );
     let filled = own.bins.iter().filter(|bin| bin.normal + bin.abnormal > 0.0);
     let calibration = filled.map(|bin| {
         let all = bin.normal + bin.abnormal;
         (bin.scores / all, bin.abnormal / all)
     });
     let title = format!("Calibration, error {}", figure(own.calibration_error()));
-    plots.push(Plot { title: &title, x: "mean score", y: "share abnormal", x_range: unit, y_range: unit, mark: None }.lines(&[
-        Line::new("as it is", 0, calibration.collect()),
-        Line::new("as it should be", 6, vec![(0.0, 0.0), (1.0, 1.0)]),
-    ]));
+    plots.push(
+        Plot {
+            title: &title,
+            x: "mean score",
+            y: "share abnormal",
+            x_range: unit,
+            y_range: unit,
+            mark: None,
+        }
+        .lines(&[
+            Line::new("as it is", 0, calibration.collect()),
+            Line::new("as it should be", 6, vec![(0.0, 0.0), (1.0, 1.0)]),
+        ]),
+    );
     if let Some(step) = own.at(threshold) {
         let labels = ["flagged, abnormal", "flagged, normal", "passed, normal", "missed"].map(str::to_owned);
         let counts = [
@@ -150,7 +197,8 @@ fn plots(view: &View, figures: &[(&'static str, Figures)], found: &Found<'_>, th
             counts[0], counts[1], counts[2], counts[3]
         );
         plots.push(
-            Plot { title: &title, x: "", y: "log10 of 1 + sessions", ..Plot::default() }.bars(&labels, &[("sessions", heights)]),
+            Plot { title: &title, x: "", y: "log10 of 1 + sessions", ..Plot::default() }
+                .bars(&labels, &[("sessions", heights)]),
         );
     }
     plots

@@ -24,7 +24,8 @@ pub(crate) fn name(model: &Model, token: Token) -> String {
         Token(number) => {
             let at = usize::from(number - Token::FIRST);
             let id = model.metadata.tokenizer.vocabulary.get(at);
-            let template = model.catalogue.templates().iter().find(|template| Some(template.id()) == id.copied());
+            let template =
+                model.catalogue.templates().iter().find(|template| Some(template.id()) == id.copied());
             template.map_or_else(String::new, |template| {
                 let key = template.key.map(|key| format!("{key}: ")).unwrap_or_default();
                 format!("{key}{}", template.text.chars().take(60).collect::<String>())
@@ -49,8 +50,13 @@ pub(crate) struct Contribution {
 /// If the model cannot be run.
 pub(crate) fn contributions(model: &mut Model, view: &View) -> Result<Vec<Contribution>> {
     let Some(column) = view.columns.first() else { return Ok(Vec::new()) };
-    let mut flagged: Vec<&Group> =
-        view.groups.iter().zip(&column.verdicts).filter(|(_, verdict)| verdict.1).map(|(group, _)| group).collect();
+    let mut flagged: Vec<&Group> = view
+        .groups
+        .iter()
+        .zip(&column.verdicts)
+        .filter(|(_, verdict)| verdict.1)
+        .map(|(group, _)| group)
+        .collect();
     flagged.sort_by_key(|group| std::cmp::Reverse(group.normal + group.abnormal));
     let mut sums: BTreeMap<Token, (f64, f64)> = BTreeMap::new();
     for group in flagged.into_iter().take(SESSIONS_MAX) {

@@ -179,8 +179,7 @@ fn in_sample(groups: &[Group]) -> Column {
 /// Whether a part is the NameNode's: its node is called so, or all of its events are of that one's loggers.
 #[must_use]
 pub(crate) fn is_namenode(session: &Session, namenode: &BTreeSet<Token>) -> bool {
-    session.node.as_deref() == Some("namenode")
-        || session.tokens.iter().all(|token| namenode.contains(token))
+    session.node.as_deref() == Some("namenode") || session.tokens.iter().all(|token| namenode.contains(token))
 }
 
 /// Tokens of the events that the NameNode writes.

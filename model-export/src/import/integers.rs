@@ -28,7 +28,8 @@ pub(super) fn quantized(mut proto: ModelProto, windows: &[Window]) -> Result<Vec
         let name = |what: &str| format!("quantized_{number}_{what}");
         let [input, weights, ..] = conv.input.as_slice() else { bail!("a convolution lacks its weights") };
         let Some(output) = conv.output.first() else { bail!("a convolution has no output") };
-        let weights = stored(&graph, weights).with_context(|| format!("the weights of `{output}` are not stored"))?;
+        let weights =
+            stored(&graph, weights).with_context(|| format!("the weights of `{output}` are not stored"))?;
         // A ReLU that follows is the zero point 0.
         let relu = only_reader(&graph, output).filter(|node| node.op_type == "Relu");
         let result = relu.and_then(|node| node.output.first()).unwrap_or(output);
@@ -69,7 +70,7 @@ pub(super) fn quantized(mut proto: ModelProto, windows: &[Window]) -> Result<Vec
         let back = [name("output"), name("scale"), name("zero")];
         insert(&mut made, conv, integer);
         insert(&mut made, conv, node("DequantizeLinear", &back, result));
-        made.node.retain(|other| other.output != conv.output && !(relu.is_some() && Some(other) == relu));
+        made.node.retain(|other| other != conv && Some(other) != relu);
     }
     drop_unread(&mut made);
     proto.graph = Some(made);
@@ -78,7 +79,8 @@ pub(super) fn quantized(mut proto: ModelProto, windows: &[Window]) -> Result<Vec
 
 /// The stored table that a Gather and a Transpose bring to `name`, if nothing else reads what they give.
 fn embedding<'a>(graph: &'a GraphProto, name: &str) -> Option<&'a TensorProto> {
-    let producer = |name: &str| graph.node.iter().find(|node| node.output.iter().any(|output| output == name));
+    let producer =
+        |name: &str| graph.node.iter().find(|node| node.output.iter().any(|output| output == name));
     let transpose = producer(name).filter(|node| node.op_type == "Transpose")?;
     only_reader(graph, name)?;
     let rows = transpose.input.first()?;

@@ -68,7 +68,8 @@ fn quantize(bytes: &[u8], more: &[&str]) -> Result<Model> {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let mut sessions = "label,events\n".to_owned();
     for at in 0..60 {
-        let events: Vec<String> = (0..3 + at % 17).map(|place| (1 + (at * 7 + place * 5) % 33).to_string()).collect();
+        let events: Vec<String> =
+            (0..3 + at % 17).map(|place| (1 + (at * 7 + place * 5) % 33).to_string()).collect();
         writeln!(sessions, "{},{}", u8::from(at % 5 == 0), events.join(" "))?;
     }
     fs::write(path("sessions.csv"), sessions)?;
@@ -92,7 +93,8 @@ fn graphs_of_other_programs_become_integers_and_keep_their_scores() {
                 .map(|place| blocksift_detector::token::Token(1 + (at * 3 + place * 11) % 34))
                 .collect();
             let window = int8.tokenizer.window(&tokens);
-            let scores = (int8.score(std::slice::from_ref(&window)).unwrap(), float.score(&[window]).unwrap());
+            let scores =
+                (int8.score(std::slice::from_ref(&window)).unwrap(), float.score(&[window]).unwrap());
             apart = apart.max((scores.0[0] - scores.1[0]).abs());
         }
         assert!(apart > 0.0 && apart < 0.02, "{convolutions} convolutions: {apart}");

@@ -90,7 +90,9 @@ mod tests {
     #[test]
     fn marks_beside_and_around_a_report_are_read() {
         let report = r#""id":"1","node":"dn1","block":"blk_1","events":[{"template":"00000000000000ab"},{"template":"0c"}]"#;
-        let text = format!("{{\"mark\":\"real\",{report}}}\n{{\"mark\":\"false_alarm\",\"report\":{{{report}}}}}\n{{{report}}}\n");
+        let text = format!(
+            "{{\"mark\":\"real\",{report}}}\n{{\"mark\":\"false_alarm\",\"report\":{{{report}}}}}\n{{{report}}}\n"
+        );
         let found = marks(&text).unwrap();
         assert_eq!((found.list.len(), found.unlabelled), (2, 1));
         assert!(found.list[0].abnormal && !found.list[1].abnormal);

@@ -43,7 +43,9 @@ impl Source {
         let compiled = Catalogue::new(catalogue.to_vec());
         let labels = self.labels.as_deref().unwrap_or_else(|| Path::new(""));
         let sessions = match self {
-            Self { sessions: Some(path), .. } | Self { traces: Some(path), .. } => read_sessions(path, &keys)?,
+            Self { sessions: Some(path), .. } | Self { traces: Some(path), .. } => {
+                read_sessions(path, &keys)?
+            }
             Self { log: Some(path), .. } => {
                 let size = fs::metadata(path).map_or(0, |file| file.len());
                 let bar = crate::progress(size, "reading {bytes} {elapsed}");

@@ -63,9 +63,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Numbers of events by token; a template without a number has its place in the catalogue.
 fn keys(catalogue: &[Template], tokenizer: &Tokenizer) -> BTreeMap<Token, u32> {
-    let number = |(template, place): (&Template, u32)| {
-        (tokenizer.token(template.id()), template.key.unwrap_or(place))
-    };
+    let number =
+        |(template, place): (&Template, u32)| (tokenizer.token(template.id()), template.key.unwrap_or(place));
     catalogue.iter().zip(1..).map(number).collect()
 }
 
@@ -123,7 +122,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_was_read() {
-        let text = "block_id,label,source,natural,n_events,events\nblk_1,0,site,1,2,5 22\nblk_-2,1,site,0,3,5 0 7\n";
+        let text =
+            "block_id,label,source,natural,n_events,events\nblk_1,0,site,1,2,5 22\nblk_-2,1,site,0,3,5 0 7\n";
         assert_eq!(written("sessions.csv", text, "--sessions"), text);
         let nodes = "block_id,block_label,node,n_events,events\nblk_1,0,a,1,5\n";
         assert_eq!(written("nodes.csv", nodes, "--sessions"), nodes);
@@ -133,7 +133,8 @@ mod tests {
     fn counted_sequences_and_traces_become_sessions() {
         let counted = written("counted.csv", "n_normal,n_abnormal,n_events,events\n2,1,1,5\n", "--sessions");
         assert_eq!(counted.lines().count(), 4);
-        let traces = written("traces.csv", "BlockId,Label,Type,Features\nblk_1,Fail,21,\"[E5,E22]\"\n", "--traces");
+        let traces =
+            written("traces.csv", "BlockId,Label,Type,Features\nblk_1,Fail,21,\"[E5,E22]\"\n", "--traces");
         assert!(traces.ends_with("blk_1,1,site,0,2,5 22\n"), "{traces}");
     }
 }

@@ -31,7 +31,8 @@ impl Page {
         self.body.push_str("<table>\n");
         for (number, line) in lines.iter().enumerate() {
             let kind = if number == 0 { "th" } else { "td" };
-            let cells: String = line.iter().map(|cell| format!("<{kind}>{}</{kind}>", escape(cell))).collect();
+            let cells: String =
+                line.iter().map(|cell| format!("<{kind}>{}</{kind}>", escape(cell))).collect();
             self.body.push_str(&format!("<tr>{cells}</tr>\n"));
         }
         self.body.push_str("</table>\n");

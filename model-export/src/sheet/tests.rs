@@ -25,7 +25,10 @@ fn figures_are_weighted_to_the_share_that_is_asked_for() {
     assert_eq!(json["int8"]["all"]["fp"], 10.0);
     assert_eq!(json["int8"]["natural"]["fp"], 1.0);
     // Without duplicates: two normal sequences, one of them flagged.
-    assert_eq!((&json["int8"]["distinct"]["fp"], &json["int8"]["distinct"]["tn"]), (&1.0.into(), &1.0.into()));
+    assert_eq!(
+        (&json["int8"]["distinct"]["fp"], &json["int8"]["distinct"]["tn"]),
+        (&1.0.into(), &1.0.into())
+    );
     assert!((json["f1"].as_f64().unwrap() - 2.0 * 20.0 / 48.0).abs() < 1e-12);
 }
 

@@ -42,7 +42,8 @@ impl Data {
                 bail!("no session is marked `natural`; leave --natural out");
             }
         }
-        let nodes = args.node_sessions.as_deref().map(|path| input::read_sessions(path, &keys)).transpose()?;
+        let nodes =
+            args.node_sessions.as_deref().map(|path| input::read_sessions(path, &keys)).transpose()?;
         let shares = Shares { validation: args.validation_percent, test: args.test_percent };
         let parts = deal(&sessions.list, args.split, shares, args.seed)?;
         let fingerprint = fingerprint(&sessions.list, nodes.as_ref());

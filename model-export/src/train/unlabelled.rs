@@ -237,7 +237,8 @@ fn judge(
     let (held, rare) = (scored(held), scored(rare));
     let threshold = threshold::by_share(&held, budget);
     let flagged = |scores: &[(f32, f64)]| -> f64 {
-        scores.iter().filter(|(score, _)| *score >= threshold).map(|(_, count)| count).sum()
+        // An empty sum is -0.
+        scores.iter().filter(|(score, _)| *score >= threshold).map(|(_, count)| count).sum::<f64>() + 0.0
     };
     let total = |scores: &[(f32, f64)]| scores.iter().map(|(_, count)| count).sum::<f64>();
     // The held-out part stands for all usual sessions, the rare ones are all there are.

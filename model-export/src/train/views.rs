@@ -47,7 +47,8 @@ impl Views {
         };
         let mut namenode: Vec<Session> = data.sessions.list.iter().map(cut).collect();
         namenode.retain(|session| !session.tokens.is_empty());
-        let of = |nodes: &[Session], weight| node_groups(nodes, &data.sessions.list, &data.parts, part, weight);
+        let of =
+            |nodes: &[Session], weight| node_groups(nodes, &data.sessions.list, &data.parts, part, weight);
         // Node sessions come in the natural ratio, whole ones in another.
         let by_node = of(&nodes.list, 1.0);
         let made_up = made_up(&by_node, &telling(&data.of(part)), &tokens);
