@@ -11,7 +11,7 @@ use tract_onnx::pb::{
 };
 
 use crate::net::{Net, SUM_SCALE};
-use crate::quantize::{EMBEDDING_ZERO, Quantized};
+use crate::quantize::{FEATURES_ZERO, Quantized};
 use build::{Builder, int};
 
 /// A file's bytes: `graph` with its metadata.
@@ -78,16 +78,16 @@ fn initializers(graph: &mut Builder, net: &Net, quantized: &Quantized) {
     }
     let conv: Vec<u8> = quantized.conv.iter().map(|weight| weight.cast_unsigned()).collect();
     let bias: Vec<u8> = quantized.bias.iter().flat_map(|bias| bias.to_le_bytes()).collect();
-    let embedding = quantized.embedding.clone();
-    graph.tensor("embedding", DataType::Uint8, &[shape.rows, shape.width], embedding);
+    let embedding = quantized.embedding.iter().map(|value| value.cast_unsigned()).collect();
+    graph.tensor("embedding", DataType::Int8, &[shape.rows, shape.width], embedding);
     graph.floats("embedding_scale", &[], &[quantized.embedding_scale]);
-    graph.tensor("embedding_zero", DataType::Uint8, &[], vec![EMBEDDING_ZERO]);
+    graph.tensor("embedding_zero", DataType::Int8, &[], vec![0]);
     graph.tensor("conv", DataType::Int8, &[shape.filters, shape.width, shape.kernel], conv);
     graph.floats("conv_scale", &[], &[quantized.conv_scale]);
     graph.tensor("conv_zero", DataType::Int8, &[], vec![0]);
     graph.tensor("conv_bias", DataType::Int32, &[shape.filters], bias);
     graph.floats("features_scale", &[], &[quantized.output_scale]);
-    graph.tensor("features_zero", DataType::Uint8, &[], vec![0]);
+    graph.tensor("features_zero", DataType::Int8, &[], vec![FEATURES_ZERO.cast_unsigned()]);
     graph.floats("dense", &[shape.hidden, 2 * shape.filters], &dense);
     graph.floats("dense_bias", &[shape.hidden], &net.dense_bias);
     graph.floats("out", &[1, shape.hidden], &net.out);

@@ -7,22 +7,21 @@ mod nets;
 mod unlabelled;
 mod views;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use blocksift_detector::Model;
 use blocksift_detector::model::Metadata;
-use blocksift_detector::token::{Token, Tokenizer};
+use blocksift_detector::token::Tokenizer;
 use serde_json::{Value, json};
 
-use crate::dataset::{By, Group, Part, group};
+use crate::dataset::{By, Group, Part};
 use crate::evaluate::{share, verdicts};
-use crate::input::{Session, Source};
+use crate::input::Source;
 use crate::method::{self, Lesson, Method, Reading, Surprise};
 use crate::quantize::Quantized;
 use crate::sheet::metrics::Item;
-use crate::sheet::{ABNORMAL_SHARE, Column, Sheet, count_vector, natural, unseen};
+use crate::sheet::{ABNORMAL_SHARE, Column, Sheet, count_vector, unseen};
 use crate::{card, graph, threshold};
 use data::Data;
 use file::{About, Made};
@@ -181,9 +180,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // The file is made three times: to choose the threshold by its own scores, to measure, and with the figures.
     let mut model = made.load(&metadata)?;
     let scores = verdicts(&mut model, &parts.validation)?;
-    let mut chosen_by = items(&parts.validation, &scores, args.abnormal_share);
-    chosen_by.extend(joined(&mut model, &data, Part::Validation, args.abnormal_share)?);
-    metadata.decision.threshold = threshold::choose(&chosen_by, args.abnormal_share);
+    metadata.decision.threshold = threshold::choose(&items(&parts.validation, &scores), args.abnormal_share);
     metadata.decision.quantiles = quantiles(&parts.train, &verdicts(&mut model, &parts.train)?);
     metadata.golden = golden(&mut model, args.seed)?;
     let mut model = made.load(&metadata)?;
@@ -238,49 +235,14 @@ fn make(
     (Made::Other(method::fit(args.method, &lesson)), Vec::new())
 }
 
-/// Sessions that choose the threshold, weighted to one session in the natural ratio.
-fn items(groups: &[Group], scores: &[(f32, bool)], abnormal_share: f64) -> Vec<Item> {
-    let weights = natural(groups, abnormal_share);
-    let all: f64 = groups.iter().map(|group| (group.normal + group.abnormal) as f64).sum();
+fn items(groups: &[Group], scores: &[(f32, bool)]) -> Vec<Item> {
     let item = |(group, &(score, flagged)): (&Group, &(f32, bool))| Item {
         score,
         flagged,
-        normal: group.normal as f64 * weights.normal / all,
-        abnormal: group.abnormal as f64 * weights.abnormal / all,
+        normal: group.normal as f64,
+        abnormal: group.abnormal as f64,
     };
     groups.iter().zip(scores).map(item).collect()
-}
-
-/// The same for blocks of a part as their nodes' reports join: each scores as its worst part. Empty if no parts are known,
-/// or only those of one class.
-fn joined(model: &mut Model, data: &Data, part: Part, abnormal_share: f64) -> Result<Vec<Item>> {
-    let Some(nodes) = &data.nodes else { return Ok(Vec::new()) };
-    let wholes = data.sessions.list.iter().zip(&data.parts).filter(|(_, found)| **found == part);
-    let blocks: BTreeSet<&str> = wholes.map(|(whole, _)| whole.block.as_str()).collect();
-    let own: Vec<&Session> = nodes.list.iter().filter(|node| blocks.contains(node.block.as_str())).collect();
-    let groups = group(own.iter().copied());
-    let scores: BTreeMap<&[Token], f32> = groups
-        .iter()
-        .map(|group| group.tokens.as_slice())
-        .zip(verdicts(model, &groups)?.into_iter().map(|(score, _)| score))
-        .collect();
-    let mut worst: BTreeMap<&str, (f32, bool)> = BTreeMap::new();
-    for node in own {
-        let (score, abnormal) = worst.entry(&node.block).or_default();
-        *score = score.max(scores.get(node.tokens.as_slice()).copied().unwrap_or(0.0));
-        *abnormal |= node.abnormal;
-    }
-    let blocks: Vec<Group> = worst
-        .values()
-        .map(|(_, abnormal)| Group {
-            normal: u64::from(!abnormal),
-            abnormal: u64::from(*abnormal),
-            ..Group::default()
-        })
-        .collect();
-    let scores: Vec<(f32, bool)> = worst.values().map(|(score, _)| (*score, false)).collect();
-    let both = blocks.iter().any(|block| block.normal > 0) && blocks.iter().any(|block| block.abnormal > 0);
-    Ok(if both { items(&blocks, &scores, abnormal_share) } else { Vec::new() })
 }
 
 /// Writes the file, the sheet and the card.

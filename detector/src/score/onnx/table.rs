@@ -67,9 +67,10 @@ impl Table {
         let weights = integers(weights)?;
         let scale = |at| scalar(&floats(stored(conv, at)?)?);
         let step = scale(6)?;
+        let features_zero = stored(conv, 7)?;
         if filters * width * kernel != weights.len()
             || width == 0
-            || scalar(&integers(stored(conv, 7)?)?)? != 0
+            || !is_least(features_zero)?
         {
             return None;
         }
@@ -170,6 +171,12 @@ fn is_chain(nodes: &[NodeProto; 12]) -> bool {
     let straight =
         [(1, 0), (2, 1), (3, 2), (4, 3), (5, 3), (6, 4), (7, 6), (8, 7), (9, 8), (10, 9), (11, 10)];
     straight.into_iter().all(|(at, from)| reads(at, 0, from)) && reads(6, 1, 5)
+}
+
+/// Whether a zero point is the least value of its type, so that nothing below zero is stored: the ReLU.
+fn is_least(zero: &TensorProto) -> Option<bool> {
+    let least = if DataType::try_from(zero.data_type) == Ok(DataType::Int8) { i32::from(i8::MIN) } else { 0 };
+    Some(scalar(&integers(zero)?)? == least)
 }
 
 fn scalar<T: Copy>(values: &[T]) -> Option<T> {
