@@ -60,7 +60,10 @@ pub(crate) fn cnn(net: &Net, quantized: &Quantized) -> GraphProto {
     graph.list("AveragePool", &["features"], "mean", ("kernel_shape", &pool));
     graph.node("Concat", &["largest", "mean"], "pooled", &[("axis", 1)]);
     graph.node("Flatten", &["pooled"], "pooled_flat", &[("axis", 1)]);
-    graph.node("Gemm", &["pooled_flat", "dense", "dense_bias"], "hidden_in", &[("transB", 1)]);
+    // Pooled values are not negative, so this changes none. Without it tract would split the product that follows in
+    // two, one for each kind of pool, which costs it .7 us a window.
+    graph.node("Relu", &["pooled_flat"], "pooled_whole", &[]);
+    graph.node("Gemm", &["pooled_whole", "dense", "dense_bias"], "hidden_in", &[("transB", 1)]);
     graph.node("Relu", &["hidden_in"], "hidden", &[]);
     graph.node("Gemm", &["hidden", "out", "out_bias"], "logit", &[("transB", 1)]);
     graph.node("Sigmoid", &["logit"], "score", &[]);

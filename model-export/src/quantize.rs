@@ -31,8 +31,7 @@ impl Quantized {
         let shape = net.shape;
         let embedding_scale = largest(&net.embedding) / 127.0;
         let conv_scale = largest(&net.conv) / 127.0;
-        let embedding =
-            net.embedding.iter().map(|value| signed((value / embedding_scale).round())).collect();
+        let embedding = net.embedding.iter().map(|value| signed((value / embedding_scale).round())).collect();
         let mut conv = Vec::with_capacity(net.conv.len());
         for filter in 0..shape.filters {
             for place in 0..shape.width {

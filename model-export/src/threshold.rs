@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(flagged(by_share(&scores, 0.05)), 1.0);
         assert_eq!(flagged(by_share(&scores, 0.10)), 10.0);
         assert_eq!(by_share(&scores, 1.0), 0.0);
-        assert!(by_share(&[(0.3, 5.0), (0.300_000_01, 1.0)], 0.0) > 0.3);
+        assert!(by_share(&[(0.3, 5.0), (0.300_000_1, 1.0)], 0.0) > 0.3);
     }
 
     #[test]

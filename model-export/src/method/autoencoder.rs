@@ -171,7 +171,7 @@ mod tests {
         let x = [0.3, -1.0, 0.7, 2.0];
         let mut slopes = vec![0.0; layers.values.len()];
         layers.slopes(&x, 0.5, &mut slopes);
-        for at in 0..layers.values.len() {
+        for (at, slope) in slopes.iter().enumerate() {
             let mut loss = |by: f64| {
                 layers.values[at] += by;
                 let lost = 0.5 * distance2(&x, &layers.back(&layers.hidden(&x)));
@@ -179,7 +179,7 @@ mod tests {
                 lost
             };
             let difference = (loss(1e-6) - loss(-1e-6)) / 2e-6;
-            assert!((difference - slopes[at]).abs() < 1e-5, "{at}: {difference} {}", slopes[at]);
+            assert!((difference - slope).abs() < 1e-5, "{at}: {difference} {slope}");
         }
     }
 }

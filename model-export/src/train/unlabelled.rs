@@ -46,83 +46,130 @@ struct Candidate {
     found: f64,
 }
 
+/// What a site has.
+struct Site {
+    catalogue: Vec<Template>,
+    spec: TokenizerSpec,
+    tokenizer: Tokenizer,
+    sessions: Sessions,
+    per_day: f64,
+}
+
+/// Its sessions, by sequence.
+struct Parts {
+    train: Vec<Group>,
+    held: Vec<Group>,
+    /// Those with the rarest counts.
+    rare: Vec<Group>,
+}
+
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<()> {
-    let catalogue = catalogue::read(args.catalogue.as_deref())?;
-    let vocabulary = catalogue.iter().map(Template::id).collect();
-    let spec = TokenizerSpec { length: args.length as usize, vocabulary };
-    let tokenizer = Tokenizer::new(spec.length, &spec.vocabulary);
-    let sessions = read(args, &catalogue, &tokenizer)?;
-    let all = group(&sessions.list);
-    let (usual, rare) = usual(&all);
-    let parts = split(&usual, SHARES, args.seed);
+    let site = Site::read(args)?;
+    let (usual, rare) = usual(&group(&site.sessions.list));
+    let dealt = split(&usual, SHARES, args.seed);
     let of = |part: Part| -> Vec<Group> {
-        let pairs = usual.iter().zip(&parts).filter(|(_, found)| **found == part);
+        let pairs = usual.iter().zip(&dealt).filter(|(_, found)| **found == part);
         pairs.map(|(group, _)| group.clone()).collect()
     };
-    let (train, held) = (of(Part::Train), of(Part::Validation));
-    if train.is_empty() || held.is_empty() {
+    let parts = Parts { train: of(Part::Train), held: of(Part::Validation), rare };
+    if parts.train.is_empty() || parts.held.is_empty() {
         bail!("too few distinct sessions to learn from; give the logs of some days");
     }
-    let per_day = args.sessions_per_day.unwrap_or_else(|| per_day(&sessions));
-    let lesson = Lesson::new(&train, &tokenizer, &catalogue, args.reading, 1.0, args.seed);
+    let candidates = candidates(args, &site, &parts);
+    let table = table(&candidates, site.per_day);
+    let json: Vec<Value> = candidates.iter().map(|candidate| candidate.json(site.per_day)).collect();
+    let Some(best) = candidates.into_iter().next() else { bail!("no method could be fitted") };
+    let mut scores = Map::new();
+    scores.insert("view".to_owned(), json!("unlabelled"));
+    scores.insert("method".to_owned(), json!(best.method.name()));
+    scores.insert("sessions_per_day".to_owned(), json!(site.per_day));
+    scores.insert("candidates".to_owned(), Value::Array(json));
+    let known: Vec<&Group> = usual.iter().collect();
+    write(args, &site, &parts.train, &known, best, Value::Object(scores), &table)
+}
+
+impl Site {
+    fn read(args: &Args) -> Result<Self> {
+        let catalogue = catalogue::read(args.catalogue.as_deref())?;
+        let vocabulary = catalogue.iter().map(Template::id).collect();
+        let spec = TokenizerSpec { length: args.length as usize, vocabulary };
+        let tokenizer = Tokenizer::new(spec.length, &spec.vocabulary);
+        let mut sessions = match args.unlabelled.as_slice() {
+            [path] if is_session_file(path) => {
+                input::read_sessions(path, &Keys::new(&catalogue, &tokenizer))?
+            }
+            logs => {
+                let size = logs.iter().map(|log| fs::metadata(log).map_or(0, |file| file.len())).sum();
+                let bar = crate::progress(size, "reading {bytes} {elapsed}");
+                let compiled = Catalogue::new(catalogue.clone());
+                input::read_unlabelled(logs, &compiled, &tokenizer, |bytes| bar.inc(bytes))?
+            }
+        };
+        // Nobody may look at labels here.
+        sessions.list.iter_mut().for_each(|session| session.abnormal = false);
+        let per_day = args.sessions_per_day.unwrap_or_else(|| per_day(&sessions));
+        Ok(Self { catalogue, spec, tokenizer, sessions, per_day })
+    }
+}
+
+/// All methods with what each finds, best first; of equals the simplest.
+fn candidates(args: &Args, site: &Site, parts: &Parts) -> Vec<Candidate> {
+    let lesson = Lesson::new(&parts.train, &site.tokenizer, &site.catalogue, args.reading, 1.0, args.seed);
     let lesson = Lesson { surprise: args.surprise, ..lesson };
-    let spoilt = spoilt(&held, &lesson, &tokenizer, args.seed);
-    let held_windows = windows(&held, &tokenizer);
-    let rare_windows = windows(&rare, &tokenizer);
-    let budget = args.false_flags / per_day;
+    let spoilt = spoilt(&parts.held, &lesson, &site.tokenizer, args.seed);
+    let held = windows(&parts.held, &site.tokenizer);
+    let rare = windows(&parts.rare, &site.tokenizer);
+    let budget = args.false_flags / site.per_day;
     let bar = crate::progress(Method::LABEL_FREE.len() as u64, "methods {pos}/{len} {elapsed} {msg}");
     let mut candidates = Vec::new();
     for method in Method::LABEL_FREE {
         bar.set_message(method.name());
         let fitted = method::fit(method, &lesson);
-        candidates.push(judge(method, fitted, &held_windows, &rare_windows, &spoilt, budget));
+        candidates.push(judge(method, fitted, &held, &rare, &spoilt, budget));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    // The first of equals: the list begins with the simplest.
     candidates.sort_by(|a, b| b.found.total_cmp(&a.found));
-    let table = table(&candidates, per_day);
-    let json: Vec<Value> = candidates.iter().map(|candidate| candidate.json(per_day)).collect();
-    let Some(best) = candidates.into_iter().next() else { bail!("no method could be fitted") };
-    let (method, threshold) = (best.method, best.threshold);
-    let made = Made::Other(best.fitted);
-    let data = fingerprint(&sessions.list, None);
+    candidates
+}
+
+fn write(
+    args: &Args,
+    site: &Site,
+    train: &[Group],
+    known: &[&Group],
+    best: Candidate,
+    scores: Value,
+    table: &str,
+) -> Result<()> {
+    let (method, threshold, made) = (best.method, best.threshold, Made::Other(best.fitted));
+    let data = fingerprint(&site.sessions.list, None);
     let about = About {
         name: &args.name,
         licence: &args.licence,
-        catalogue: &catalogue,
-        tokenizer: &spec,
+        catalogue: &site.catalogue,
+        tokenizer: &site.spec,
         unknown_warn: !args.no_unknown_warn,
         data: &data,
         seed: args.seed,
     };
     let trained: Vec<&Group> = train.iter().collect();
-    let known: Vec<&Group> = usual.iter().collect();
-    let mut metadata = metadata(&about, &trained, &known);
+    let mut metadata = metadata(&about, &trained, known);
     metadata.decision.threshold = threshold;
-    let mut scores = Map::new();
-    scores.insert("view".to_owned(), json!("unlabelled"));
-    scores.insert("method".to_owned(), json!(method.name()));
-    scores.insert("sessions_per_day".to_owned(), json!(per_day));
-    scores.insert("candidates".to_owned(), Value::Array(json));
-    metadata.scores = Value::Object(scores);
+    metadata.scores = scores;
     let mut model = made.load(&metadata)?;
-    metadata.decision.quantiles = quantiles(&train, &verdicts(&mut model, &train)?);
+    metadata.decision.quantiles = quantiles(train, &verdicts(&mut model, train)?);
     metadata.golden = golden(&mut model, args.seed)?;
     let bytes = graph::write(made.graph(), &metadata)?;
     let model = blocksift_detector::Model::from_onnx(&bytes)?;
     crate::write(&args.out, &bytes)?;
-    crate::print(&format!(
-        "{} written, {} bytes, model {}\n\n{table}",
-        args.out.display(),
-        bytes.len(),
-        model.id
-    ));
+    let told = format!("{} written, {} bytes, model {}", args.out.display(), bytes.len(), model.id);
+    crate::print(&format!("{told}\n\n{table}"));
     if let Some(path) = &args.card {
         let text = card::write(&card::Facts {
             metadata: &metadata,
-            sheet: &table,
+            sheet: table,
             how: &card::how(method, made.parameters()),
             id: &model.id,
             command: &card::command(std::env::args().skip(1)),
@@ -130,28 +177,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
         });
         crate::write(path, text.as_bytes())?;
     }
-    match &args.run {
-        Some(folder) => {
-            let config = json!({ "command": card::command(std::env::args().skip(1)), "data": data });
-            journal::write(folder, &config, &[], &metadata.scores)
-        }
-        None => Ok(()),
-    }
-}
-
-fn read(args: &Args, catalogue: &[Template], tokenizer: &Tokenizer) -> Result<Sessions> {
-    let mut sessions = match args.unlabelled.as_slice() {
-        [path] if is_session_file(path) => input::read_sessions(path, &Keys::new(catalogue, tokenizer))?,
-        logs => {
-            let size = logs.iter().map(|log| fs::metadata(log).map_or(0, |file| file.len())).sum();
-            let bar = crate::progress(size, "reading {bytes} {elapsed}");
-            let compiled = Catalogue::new(catalogue.to_vec());
-            input::read_unlabelled(logs, &compiled, tokenizer, |bytes| bar.inc(bytes))?
-        }
-    };
-    // Nobody may look at labels here.
-    sessions.list.iter_mut().for_each(|session| session.abnormal = false);
-    Ok(sessions)
+    let Some(folder) = &args.run else { return Ok(()) };
+    let config = json!({ "command": card::command(std::env::args().skip(1)), "data": data });
+    journal::write(folder, &config, &[], &metadata.scores)
 }
 
 fn is_session_file(path: &Path) -> bool {
