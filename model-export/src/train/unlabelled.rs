@@ -121,6 +121,13 @@ fn candidates(args: &Args, site: &Site, parts: &Parts) -> Vec<Candidate> {
     let held = windows(&parts.held, &site.tokenizer);
     let rare = windows(&parts.rare, &site.tokenizer);
     let budget = args.false_flags / site.per_day;
+    let count: u64 = held.iter().map(|(_, count)| count).sum();
+    if count as f64 * budget < 1.0 {
+        crate::warn(&format!(
+            "{count} held-out sessions are too few for a budget of {} in {:.0}, so none of them may be flagged; give the logs of more days, or more --false-flags",
+            args.false_flags, site.per_day
+        ));
+    }
     let bar = crate::progress(Method::LABEL_FREE.len() as u64, "methods {pos}/{len} {elapsed} {msg}");
     let mut candidates = Vec::new();
     for method in Method::LABEL_FREE {
