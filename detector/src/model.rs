@@ -81,6 +81,12 @@ pub struct TokenizerSpec {
 }
 
 impl TokenizerSpec {
+    /// A tokenizer whose tokens are the templates and nothing else.
+    #[must_use]
+    pub fn plain(length: usize, vocabulary: Vec<TemplateId>) -> Self {
+        Self { length, vocabulary, refinements: Vec::new(), node_window_ms: None }
+    }
+
     /// Rows that the embedding needs.
     pub(crate) fn rows(&self) -> usize {
         let refined: usize = self.refinements.iter().map(Refinement::tokens).sum();
