@@ -1,6 +1,7 @@
 //! A shard: the sessions of a fixed part of all keys. Which key is in which shard, and so what makes room for what,
 //! depends on the settings alone. So it does not matter how many threads share the shards.
 
+use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::head::Level;
@@ -24,6 +25,8 @@ pub(crate) struct Shard {
     pub(crate) totals: Totals,
     pub(crate) reports: Vec<Report>,
     pub(crate) changes: Changes,
+    /// Events since the last call for them whose template the vocabulary lacks, by statement.
+    pub(crate) unknown: HashMap<u32, u64>,
     /// Room for sessions of this shard.
     sessions_max: usize,
     bytes_max: usize,
@@ -58,6 +61,7 @@ impl Shard {
             totals: Totals::default(),
             reports: Vec::new(),
             changes: Changes::default(),
+            unknown: HashMap::new(),
             sessions_max: sessions_max.max(1),
             bytes_max,
             guesses: Guesses::default(),
@@ -115,6 +119,7 @@ impl Shard {
         self.sessions.add(slot, event, now_ms, limits);
         if law.statements.is_unknown(event.statement) {
             self.totals.events_unknown += 1;
+            *self.unknown.entry(event.statement).or_insert(0) += 1;
             if law.statements.level(event.statement) >= Level::Warn
                 && let Some(session) = self.sessions.get_mut(slot)
             {
@@ -225,6 +230,7 @@ impl Shard {
     pub(crate) fn memory_bytes(&self) -> usize {
         self.sessions.memory_bytes()
             + self.guesses.memory_bytes()
+            + self.unknown.allocation_size()
             + self.oldest.capacity() * size_of::<Slot>()
             + self.located.capacity() * size_of::<(PoolId, u32)>()
             + self.changes.slots.capacity() * size_of::<Slot>()
