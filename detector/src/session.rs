@@ -25,7 +25,7 @@ pub(crate) type Slot = u32;
 /// No session.
 pub(crate) const NONE: Slot = Slot::MAX;
 /// Low bits of a slot: its place in its block of [`SLOTS_STEP`].
-const SLOTS_BITS: u32 = 9;
+const SLOTS_BITS: u32 = 8;
 /// Sessions that room is made for at once.
 const SLOTS_STEP: usize = 1 << SLOTS_BITS;
 /// Events that a session can hold; a lower `events_max` of the settings counts.
