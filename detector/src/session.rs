@@ -355,7 +355,8 @@ impl Sessions {
     /// Counts events of a session as dropped.
     pub(crate) fn count_dropped(&mut self, slot: Slot, counts: impl Iterator<Item = (u32, u32)>) {
         for (statement, count) in counts {
-            *self.dropped.entry(slot).or_default().entry(statement).or_insert(0) += count;
+            let sum = self.dropped.entry(slot).or_default().entry(statement).or_insert(0);
+            *sum = sum.saturating_add(count);
         }
     }
 

@@ -14,6 +14,10 @@ use crate::statement::{StatementState, Statements};
 
 use super::Detector;
 
+/// No count, place or order is higher than this where a snapshot is sound; what is counts as this, so that there is room
+/// to count on.
+const NUMBER_MAX: u64 = 1 << 56;
+
 /// A session that changed, or was forgotten.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
@@ -109,16 +113,16 @@ impl Detector {
     /// A detector with equal settings gives the reports that the other one would have given.
     pub fn restore(&mut self, snapshot: Snapshot) {
         let Snapshot { mut sessions, files, summary } = snapshot;
-        self.totals = Summary { sessions_open: 0, ..summary };
+        self.totals = Summary { sessions_open: 0, ..summary.at_most(NUMBER_MAX) };
         sessions.sort_by_key(|state| (state.order, state.id));
         for state in &sessions {
             self.restore_session(state);
         }
         let mut of_files = Ledger::default();
         for (id, checkpoint, ledger) in files {
-            let mut file = self.new_file(checkpoint);
-            file.records.ledger = ledger;
-            of_files += ledger;
+            let mut file = self.new_file(checkpoint.min(NUMBER_MAX));
+            file.records.ledger = ledger.at_most(NUMBER_MAX);
+            of_files += file.records.ledger;
             self.files.insert(id, file);
         }
         // The summary counts open files too, which are added again when it is asked for.
@@ -148,7 +152,7 @@ impl Detector {
         let at = shard_of(block, self.shards.len().ilog2());
         let Some(shard) = self.shards.get_mut(at) else { return };
         let list = if state.speaking { List::Speaking } else { List::Quiet };
-        let active = (state.active_ms, state.order);
+        let active = (state.active_ms, state.order.min(NUMBER_MAX));
         let slot = shard.sessions.restore((block, pool, state.id), list, active, &events);
         shard.sessions.count_dropped(slot, state.dropped.iter().map(|&(at, count)| (number(at), count)));
         if let Some(session) = shard.sessions.get_mut(slot) {
