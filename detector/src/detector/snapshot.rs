@@ -70,6 +70,20 @@ pub struct Snapshot {
 
 impl Detector {
     /// All that has to be kept for [`restore`](Self::restore).
+    ///
+    /// ```
+    /// # use blocksift_detector::{Detector, FileId, Model, Settings, detector::Snapshot};
+    /// # fn restart(old: &Detector, model: Model, now_ms: i64, file: FileId, bytes: &[u8]) -> serde_json::Result<()> {
+    /// let kept = serde_json::to_string(&old.snapshot())?;
+    ///
+    /// let mut detector = Detector::new(model, Settings::default());
+    /// detector.restore(serde_json::from_str::<Snapshot>(&kept)?);
+    /// detector.tick(now_ms);
+    /// // Each file is read on from where its last whole record ended; `bytes` are those from there on.
+    /// detector.push(file, detector.checkpoint(file), bytes);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let statements = &self.statements;
