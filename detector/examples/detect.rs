@@ -13,11 +13,15 @@ const LOG: FileId = FileId(0);
 /// Bytes that are read at once; they may end anywhere, also within a line.
 const CHUNK_BYTES: usize = 1 << 20;
 
+#[expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "this is the caller, who reads the files"
+)]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
     let model = arguments.next().ok_or("give the path of a model, and of a log")?;
     let model = Model::from_onnx(&std::fs::read(model)?)?;
-    #[expect(clippy::disallowed_types, reason = "this is the caller, who reads the files")]
     let log: Box<dyn Read> = match arguments.next() {
         Some(path) => Box::new(std::fs::File::open(path)?),
         None => Box::new(io::stdin()),
