@@ -2,11 +2,13 @@
 //! record's time, as one node's log; every session is scored once, at the end.
 
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context;
+use blocksift_detector::detector::Workers;
 use blocksift_detector::head::{Heads, Parsed};
 use blocksift_detector::time::Zone;
 use blocksift_detector::{Detector, FileId, Report, Settings};
@@ -18,6 +20,7 @@ use crate::config::host_name;
 use crate::input::Input;
 use crate::output::{self, Format};
 use crate::raw_lines::{self, Source};
+use crate::threads::Threads;
 
 /// Bytes at the start of a file in which its first record is looked for.
 const PEEK_BYTES: usize = 64 * 1_024;
@@ -52,6 +55,9 @@ pub(crate) struct Args {
     /// Sessions kept in memory; beyond it the least recently active one is scored and forgotten
     #[arg(long, value_name = "N", default_value_t = 2_000_000)]
     sessions_max: usize,
+    /// Threads to work on; the reports do not depend on it
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN)]
+    threads: NonZeroUsize,
     /// No progress bar and no summary table
     #[arg(short, long)]
     quiet: bool,
@@ -72,8 +78,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut detector = Detector::new(crate::model::load(args.model.as_deref())?, settings(args, &zone));
     let (inputs, unopened) = open(args, &zone);
-    let unread = read(&mut detector, &inputs, args.quiet);
-    detector.finish();
+    let threads = Threads::start(args.threads.get())?;
+    let unread = read(&mut detector, &inputs, &threads, args.quiet);
+    detector.finish_with(&threads);
     let flagged = flagged(detector.reports().collect(), &inputs);
     match &args.output {
         Some(path) => output::replace(path, |file| output::write(&flagged, args.format, file))?,
@@ -136,13 +143,13 @@ fn first_time_ms(text: &[u8], zone: &TimeZone) -> Option<i64> {
 }
 
 /// Reads all inputs through the detector; returns how many could not be read to their end.
-fn read(detector: &mut Detector, inputs: &[Input], quiet: bool) -> usize {
+fn read(detector: &mut Detector, inputs: &[Input], threads: &Threads, quiet: bool) -> usize {
     let progress = progress(inputs, quiet);
     let mut failed = 0;
     for (input, id) in inputs.iter().zip(0..) {
-        let outcome = input.read(&progress, |offset, bytes| {
+        let outcome = input.read(&progress, threads.count(), |offset, bytes| {
             // What comes of it is taken in the end.
-            detector.push(FileId(id), offset, bytes);
+            detector.push_with(FileId(id), offset, bytes, threads);
         });
         detector.end_of_file(FileId(id));
         if let Err(problem) = outcome {

@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn another_version_is_told_apart_from_damage() {
-        let error = decode::<u64>(&[2, 1]).unwrap_err();
-        assert_eq!(error.to_string(), "value is in format 2, this agent reads format 1");
+        let error = decode::<u64>(&[1, 1]).unwrap_err();
+        assert_eq!(error.to_string(), "value is in format 1, this agent reads format 2");
         assert!(matches!(decode::<u64>(&[]), Err(EncodingError::Version { found: 0 })));
     }
 }

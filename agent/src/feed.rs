@@ -90,7 +90,7 @@ impl Feed {
             .collect();
         let fed = followed.iter().map(|(id, ..)| *id).collect();
         let mut detector = Detector::new(model, settings);
-        detector.restore(Snapshot { sessions, files: followed, summary: meta.totals });
+        detector.restore(Snapshot { sessions, files: followed, summary: meta.totals, ..Snapshot::default() });
         let ticked_ms = if meta.ticked_ms == 0 { now_ms() } else { meta.ticked_ms };
         // Scores nothing that was not scored: it only says when the next lines come, at the earliest.
         detector.tick(ticked_ms);

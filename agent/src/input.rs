@@ -16,6 +16,8 @@ use crate::raw_lines::{Records, Stream};
 
 /// Bytes handed to the detector at a time.
 const CHUNK_BYTES: usize = 64 * 1_024;
+/// The same for each of several threads, which wait for each other after every chunk.
+const THREAD_BYTES: usize = 1_024 * 1_024;
 
 /// How a file's bytes are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,33 +92,36 @@ impl Input {
         head
     }
 
-    /// Reads all of the text in chunks, each with its offset in the text.
+    /// Reads all of the text in chunks that suit so many threads, each with its offset in the text.
     ///
     /// # Errors
     /// If the file cannot be read to its end; what came before the error has been handed over.
     pub(crate) fn read(
         &self,
         progress: &ProgressBar,
+        threads: usize,
         mut take: impl FnMut(u64, &[u8]),
     ) -> anyhow::Result<()> {
         let mut read = || -> io::Result<()> {
             let mut reader: Box<dyn Read> =
                 if self.stdin { Box::new(io::stdin().lock()) } else { self.reader(progress)? };
-            let mut chunk = vec![0; CHUNK_BYTES];
+            let mut chunk = vec![0; if threads == 1 { CHUNK_BYTES } else { threads * THREAD_BYTES }];
             let mut offset = 0;
             loop {
-                let count = match reader.read(&mut chunk) {
-                    Ok(0) => return Ok(()),
-                    Ok(count) => count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => return Err(error),
-                };
+                let (count, end) = fill(&mut reader, &mut chunk);
                 let bytes = chunk.get(..count).unwrap_or_default();
                 if self.stdin {
                     self.copy(bytes);
                 }
-                take(offset, bytes);
+                if count > 0 {
+                    take(offset, bytes);
+                }
                 offset += count as u64;
+                match end {
+                    None => {}
+                    Some(Ok(())) => return Ok(()),
+                    Some(Err(error)) => return Err(error),
+                }
             }
         };
         let hint = match self.compression {
@@ -166,6 +171,20 @@ fn compression(file: &mut File) -> io::Result<Compression> {
     })
 }
 
+/// Reads until `chunk` is full: how much of it is, and how the text ended if it did.
+fn fill(reader: &mut impl Read, chunk: &mut [u8]) -> (usize, Option<io::Result<()>>) {
+    let mut filled = 0;
+    while let Some(room) = chunk.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match reader.read(room) {
+            Ok(0) => return (filled, Some(Ok(()))),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (filled, Some(Err(error))),
+        }
+    }
+    (filled, None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +192,7 @@ mod tests {
     fn text(path: &Path) -> (Vec<u8>, anyhow::Result<()>) {
         let input = Input::open(path).unwrap();
         let mut text = Vec::new();
-        let outcome = input.read(&ProgressBar::hidden(), |offset, bytes| {
+        let outcome = input.read(&ProgressBar::hidden(), 1, |offset, bytes| {
             assert_eq!(offset, text.len() as u64);
             text.extend_from_slice(bytes);
         });

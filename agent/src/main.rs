@@ -15,6 +15,7 @@ mod run;
 mod ship;
 mod state;
 mod tail;
+mod threads;
 mod validate;
 
 use std::io::IsTerminal;

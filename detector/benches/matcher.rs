@@ -1,6 +1,9 @@
 //! How long a message takes to find its template and parameters: the catalogue's trie beside the part-by-part matcher
-//! that it replaced, alone, with the scan for keys that the trie's captures spare, and behind a set of regexes that says which templates to try. The catalogue is the shipped
-//! one, the messages are like HDFS_v1's and as frequent.
+//! that it replaced, alone, with the scan for keys that the trie's captures spare, and behind a set of regexes that says
+//! which templates to try. The catalogue is the shipped one, the messages are like HDFS_v1's and as frequent.
+//!
+//! Then messages like those of Hadoop 3, which the built-in templates match: beside masking, which they spare, and
+//! beside how long all built-in templates take to compile.
 
 #![expect(
     clippy::indexing_slicing,
@@ -12,7 +15,7 @@
 use std::hint::black_box;
 
 use blocksift_detector::key;
-use blocksift_detector::template::{Captures, Catalogue, Template};
+use blocksift_detector::template::{Captures, Catalogue, Template, mask};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use regex::bytes::RegexSet;
 
@@ -47,6 +50,60 @@ const MIX: [(u64, &str); 16] = [
     (1, "writeBlock blk_# received exception java.io.IOException: Could not read from stream"),
 ];
 
+/// How often in 1,000 lines of a DataNode and a NameNode of Hadoop 3 a message comes.
+const HADOOP_3: [(u64, &str); 16] = [
+    (
+        150,
+        "Receiving BP-1182980097-10.40.0.10-1769000000000:blk_#_1001 src: /10.#.#.#:# dest: /10.#.#.#:9866",
+    ),
+    (
+        150,
+        "src: /10.#.#.#:#, dest: /10.#.#.#:9866, bytes: 134217728, op: HDFS_WRITE, cliID: \
+         DFSClient_NONMAPREDUCE_-1#_1, offset: 0, srvID: 745584f6-db3e-4ce5-8f6e-4431a04ade9c, blockid: \
+         BP-1182980097-10.40.0.10-1769000000000:blk_#_1001, duration(ns): 161028161#",
+    ),
+    (
+        50,
+        "PacketResponder: BP-1182980097-10.40.0.10-1769000000000:blk_#_1001, type=LAST_IN_PIPELINE terminating",
+    ),
+    (
+        100,
+        "PacketResponder: BP-1182980097-10.40.0.10-1769000000000:blk_#_1001, type=HAS_DOWNSTREAM_IN_PIPELINE, \
+         downstreams=2:[10.#.#.#:9866, 10.#.#.#:9866] terminating",
+    ),
+    (100, "Scheduling blk_#_1001 replica FinalizedReplica, blk_1073741825_1001, FINALIZED"),
+    (
+        100,
+        "Deleted BP-1182980097-10.40.0.10-1769000000000 blk_#_1001 URI file:/data/#/dfs/current/\
+         BP-1182980097-10.40.0.10-1769000000000/current/finalized/subdir#/subdir#/blk_1073741825",
+    ),
+    (
+        50,
+        "src: /10.#.#.#:9866, dest: /10.#.#.#:#, bytes: 134217728, op: HDFS_READ, cliID: \
+         DFSClient_NONMAPREDUCE_-1#_1, offset: 0, srvID: 745584f6-db3e-4ce5-8f6e-4431a04ade9c, blockid: \
+         BP-1182980097-10.40.0.10-1769000000000:blk_#_1001, duration(ns): 161028161#",
+    ),
+    (
+        80,
+        "BLOCK* allocate blk_#_1001, replicas=10.#.#.#:9866, 10.#.#.#:9866, 10.#.#.#:9866 for /user/demo/job_#/part-r-#",
+    ),
+    (100, "BLOCK* addStoredBlock: 10.#.#.#:9866 is added to blk_#_1001 (size=134217728)"),
+    (70, "DIR* completeFile: /user/demo/job_#/part-r-# is closed by DFSClient_NONMAPREDUCE_-1#_1"),
+    (20, "Exception for BP-1182980097-10.40.0.10-1769000000000:blk_#_1001"),
+    (
+        10,
+        "dn-#.example:9866:DataXceiver error processing WRITE_BLOCK operation  src: /10.#.#.#:# dst: /10.#.#.#:9866",
+    ),
+    (
+        10,
+        "Slow BlockReceiver write packet to mirror took 4#ms (threshold=300ms), downstream DNs=[10.#.#.#:9866], \
+         blockId=107374#, seqno=#",
+    ),
+    (5, "Detected pause in JVM or host machine (eg GC): pause of approximately 1#ms"),
+    (3, "PendingReconstructionMonitor timed out blk_#_1001"),
+    (2, "Took 11#ms to process 1 commands from NN"),
+];
+
 /// The same numbers in every run (xorshift).
 struct Numbers(u64);
 
@@ -59,12 +116,12 @@ impl Numbers {
     }
 }
 
-fn messages() -> Vec<String> {
+fn messages(mix: &[(u64, &str)]) -> Vec<String> {
     let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
-    let total: u64 = MIX.iter().map(|(frequency, _)| frequency).sum();
+    let total: u64 = mix.iter().map(|(frequency, _)| frequency).sum();
     let mut message = || {
         let mut place = numbers.below(total);
-        let (_, shape) = MIX.iter().find(|(frequency, _)| {
+        let (_, shape) = mix.iter().find(|(frequency, _)| {
             let here = place < *frequency;
             place = place.saturating_sub(*frequency);
             here
@@ -110,7 +167,7 @@ fn regex(text: &str) -> String {
 }
 
 fn matchers(criterion: &mut Criterion) {
-    let (messages, templates) = (messages(), shipped());
+    let (messages, templates) = (messages(&MIX), shipped());
     let catalogue = Catalogue::new(templates.clone());
     let parts = parts::Matcher::new(&templates);
     let set = RegexSet::new(templates.iter().map(|template| regex(&template.text))).unwrap();
@@ -157,5 +214,35 @@ fn matchers(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, matchers);
+fn builtin(criterion: &mut Criterion) {
+    let messages = messages(&HADOOP_3);
+    let catalogue = Catalogue::with_builtin(shipped());
+    assert!(messages.iter().all(|message| catalogue.find(message.as_bytes()).is_some()));
+
+    let mut group = criterion.benchmark_group("hadoop 3");
+    group.throughput(Throughput::Elements(messages.len() as u64));
+    group.bench_function("trie", |bencher| {
+        let mut captures = Captures::new();
+        bencher.iter(|| {
+            for message in &messages {
+                black_box(catalogue.find_with(black_box(message.as_bytes()), &mut captures));
+                black_box(&captures);
+            }
+        });
+    });
+    group.bench_function("masking", |bencher| {
+        bencher.iter(|| {
+            for message in &messages {
+                black_box(mask(black_box(message.as_bytes())));
+            }
+        });
+    });
+    group.finish();
+    let templates = Catalogue::with_builtin(Vec::new()).templates().to_vec();
+    criterion.bench_function("hadoop 3/compile", |bencher| {
+        bencher.iter_with_large_drop(|| Catalogue::new(black_box(templates.clone())));
+    });
+}
+
+criterion_group!(benches, matchers, builtin);
 criterion_main!(benches);

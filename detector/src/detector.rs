@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::file::File;
 use crate::judge::{Judge, Law};
 use crate::ledger::{Ledger, Summary};
+use crate::miner::{Mined, Miner, MinerSettings};
 use crate::model::Model;
 use crate::parser::{Batch, Grammar, Parser, close_record};
 use crate::report::Report;
@@ -91,6 +92,8 @@ pub struct Detector {
     now_ms: i64,
     /// Of files that have ended, and of sessions before a restart.
     totals: Summary,
+    /// Cannot be missing: its settings are the default ones.
+    miner: Option<Miner>,
     reports: VecDeque<Report>,
 }
 
@@ -116,6 +119,7 @@ impl Detector {
             crew: Vec::new(),
             now_ms: 0,
             totals: Summary::default(),
+            miner: Miner::new(MinerSettings::default()).ok(),
             reports: VecDeque::new(),
             settings,
             model,
@@ -193,6 +197,7 @@ impl Detector {
     /// ```
     pub fn tick(&mut self, now_ms: i64) -> Reports<'_> {
         self.now_ms = now_ms;
+        self.crew.iter_mut().for_each(|worker| worker.parser.set_now_ms(now_ms));
         let idle_since_ms = now_ms.saturating_sub(self.settings.idle_timeout_ms);
         let forgotten_since_ms = now_ms.saturating_sub(self.settings.forget_after_ms);
         let (law, shards, crew) = self.court();
@@ -212,6 +217,25 @@ impl Detector {
     /// Reports that nobody took yet.
     pub fn reports(&mut self) -> Reports<'_> {
         Reports(&mut self.reports)
+    }
+
+    /// What was mined from the messages that name a block but that the vocabulary lacks: templates with how often they
+    /// occurred, in order of their text. Equal for equal lines, in whatever order they came, as long as there was room
+    /// for all of them.
+    pub fn unknown_templates(&mut self) -> Vec<Mined> {
+        self.mine();
+        self.miner.as_ref().map(Miner::templates).unwrap_or_default()
+    }
+
+    /// Hands what the shards counted to the miner.
+    fn mine(&mut self) {
+        let Some(miner) = &mut self.miner else { return };
+        let mut counted: Vec<(u32, u64)> =
+            self.shards.iter_mut().flat_map(|shard| shard.unknown.drain()).collect();
+        counted.sort_unstable();
+        for (statement, count) in counted {
+            miner.learn_masked(self.statements.template(statement).1, count);
+        }
     }
 
     /// Every byte below this offset is in the ledger and in sessions: where to read on after a restart.
@@ -257,7 +281,8 @@ impl Detector {
         let shards: usize = self.shards.iter().map(Shard::memory_bytes).sum();
         let crew: usize =
             self.crew.iter().map(|worker| worker.batch.memory_bytes() + worker.judge.memory_bytes()).sum();
-        shards + crew + self.statements.memory_bytes()
+        let miner = self.miner.as_ref().map_or(0, Miner::bytes);
+        shards + crew + miner + self.statements.memory_bytes()
     }
 
     /// The model in use.
@@ -321,11 +346,19 @@ impl Detector {
     fn hire(&mut self, workers: usize) {
         while self.crew.len() < workers.max(1) {
             self.crew.push(Worker {
-                parser: Parser::new(Zone::new(self.settings.zone.clone())),
+                parser: self.parser(),
                 batch: Batch::new(self.shards.len()),
                 judge: Judge::new(self.model.scorer.fork(), self.settings.cache_max),
             });
         }
+    }
+
+    fn parser(&self) -> Parser {
+        let mut parser = Parser::new(Zone::new(self.settings.zone.clone()));
+        if self.now_ms != 0 {
+            parser.set_now_ms(self.now_ms);
+        }
+        parser
     }
 
     fn court(&mut self) -> (Law<'_>, &mut [Shard], &mut [Worker]) {

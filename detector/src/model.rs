@@ -81,6 +81,12 @@ pub struct TokenizerSpec {
 }
 
 impl TokenizerSpec {
+    /// A tokenizer whose tokens are the templates and nothing else.
+    #[must_use]
+    pub fn plain(length: usize, vocabulary: Vec<TemplateId>) -> Self {
+        Self { length, vocabulary, refinements: Vec::new(), node_window_ms: None }
+    }
+
     /// Rows that the embedding needs.
     pub(crate) fn rows(&self) -> usize {
         let refined: usize = self.refinements.iter().map(Refinement::tokens).sum();
@@ -278,7 +284,7 @@ pub struct Model {
     pub id: String,
     /// Makes its windows.
     pub tokenizer: Tokenizer,
-    /// Matches its templates.
+    /// Matches its templates, and the built-in ones behind them.
     pub catalogue: Catalogue,
     pub(crate) scorer: Box<dyn Score>,
 }
@@ -317,7 +323,7 @@ impl Model {
         let id = format!("{}-{:012x}", metadata.name, xxh3_64(bytes) >> 16);
         let TokenizerSpec { length, vocabulary, refinements, .. } = &metadata.tokenizer;
         let tokenizer = Tokenizer::refined(*length, vocabulary, refinements);
-        let catalogue = Catalogue::new(metadata.catalogue.clone());
+        let catalogue = Catalogue::with_builtin(metadata.catalogue.clone());
         Ok(Self { metadata, id, tokenizer, catalogue, scorer })
     }
 

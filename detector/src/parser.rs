@@ -83,6 +83,11 @@ impl Parser {
         Self { zone, captures: Captures::new() }
     }
 
+    /// Tells the time, by which times without a year are read.
+    pub(crate) fn set_now_ms(&mut self, now_ms: i64) {
+        self.zone.set_now_ms(now_ms);
+    }
+
     /// Takes the next bytes of a file, which may end anywhere.
     pub(crate) fn push(&mut self, grammar: Grammar<'_>, file: &mut File, bytes: &[u8], batch: &mut Batch) {
         let line_bytes_max = grammar.settings.line_bytes_max;
@@ -153,10 +158,8 @@ fn start_record(
     head: &Head<'_>,
     batch: &mut Batch,
 ) {
-    let logger = head.logger.get(..NAME_BYTES_MAX).unwrap_or(head.logger);
-    let logger_id = NameId::of(logger);
-    batch.contents.name(Named::Logger, logger_id.0, logger);
-    record.start(line, head.time_ms, head.level, logger_id);
+    let logger = batch.contents.logger(head.logger.get(..NAME_BYTES_MAX).unwrap_or(head.logger));
+    record.start(line, head.time_ms, head.level, logger);
     if memchr(b'_', head.thread).is_some() {
         scan(grammar, record, head.thread, batch);
     }
@@ -183,7 +186,7 @@ fn start_record(
         if record.keys.is_empty() && grammar.node_window_ms.is_none() {
             record.message.extend_from_slice(message.get(..MESSAGE_BYTES_MAX).unwrap_or(message));
         } else {
-            record.template = Some(unknown(message, batch));
+            record.template = Some(unknown(grammar, message, batch));
         }
     }
     // Other messages name an exception only in the lines that follow.
@@ -213,7 +216,7 @@ fn take_text(grammar: Grammar<'_>, record: &mut Record, text: &[u8], batch: &mut
     record.trace.line(text);
     scan(grammar, record, text, batch);
     if record.template.is_none() && !record.keys.is_empty() {
-        record.template = Some(unknown(&record.message, batch));
+        record.template = Some(unknown(grammar, &record.message, batch));
     }
 }
 
@@ -302,8 +305,11 @@ fn add_key(grammar: Grammar<'_>, record: &mut Record, block: BlockId, pool: &[u8
 }
 
 /// The template of a message that the catalogue lacks.
-fn unknown(message: &[u8], batch: &mut Batch) -> TemplateId {
-    let text = mask(message);
+fn unknown(grammar: Grammar<'_>, message: &[u8], batch: &mut Batch) -> TemplateId {
+    let text = match &grammar.settings.masks {
+        Some(masks) => masks.mask(message),
+        None => mask(message),
+    };
     let id = TemplateId::of(&text);
     batch.contents.name(Named::Template, id.0, text.as_bytes());
     id

@@ -6,18 +6,20 @@
 
 mod activity;
 mod codec;
+mod index;
 mod pages;
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::key::BlockId;
 use crate::settings::FileId;
 use activity::Activity;
 pub(crate) use codec::SessionEvent;
 use codec::{EVENT_BYTES_MAX, Events, Last, after, encode};
+use index::Index;
 use pages::{PIECE_BYTES_MAX, Pages, Piece, Size};
 
 /// Position of a session in [`Sessions`].
@@ -164,6 +166,20 @@ impl Session {
     }
 }
 
+/// Where the sessions of a batch of keys may be.
+#[derive(Debug, Default)]
+pub(crate) struct Guesses {
+    hashes: Vec<u64>,
+    pub(crate) slots: Vec<Slot>,
+}
+
+impl Guesses {
+    /// Bytes that all this takes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.hashes.capacity() * size_of::<u64>() + self.slots.capacity() * size_of::<Slot>()
+    }
+}
+
 /// All sessions that are remembered.
 #[derive(Debug)]
 pub(crate) struct Sessions {
@@ -171,7 +187,7 @@ pub(crate) struct Sessions {
     /// Slots that were ever used.
     used: Slot,
     free: Vec<Slot>,
-    index: HashTable<Slot>,
+    index: Index,
     hasher: DefaultHashBuilder,
     pages: Pages,
     speaking: Activity,
@@ -188,7 +204,7 @@ impl Sessions {
             slots: Vec::new(),
             used: 0,
             free: Vec::new(),
-            index: HashTable::new(),
+            index: Index::new(),
             hasher: DefaultHashBuilder::default(),
             pages: Pages::new(),
             speaking: Activity::default(),
@@ -209,7 +225,7 @@ impl Sessions {
         self.slots.len() * SLOTS_STEP * size_of::<Session>()
             + self.slots.capacity() * size_of::<Box<[Session]>>()
             + self.free.capacity() * size_of::<Slot>()
-            + self.index.allocation_size()
+            + self.index.memory_bytes()
             + self.pages.memory_bytes()
             + self.speaking.memory_bytes()
             + self.quiet.memory_bytes()
@@ -238,9 +254,16 @@ impl Sessions {
 
     /// Looks for the sessions of many blocks at once, so that the waits for memory overlap. What is found is a guess
     /// for [`find`](Self::find): sessions may come and go meanwhile.
-    pub(crate) fn guess(&self, keys: impl Iterator<Item = (BlockId, PoolId)>, slots: &mut Vec<Slot>) {
+    pub(crate) fn guess(&self, keys: impl Iterator<Item = BlockId>, Guesses { hashes, slots }: &mut Guesses) {
+        hashes.clear();
+        hashes.extend(keys.map(|block| self.hasher.hash_one(block)));
+        // First all places in the index, then all sessions: a wait for one is a wait for all.
+        std::hint::black_box(hashes.iter().fold(0, |all, &hash| all ^ self.index.touch(hash)));
         slots.clear();
-        slots.extend(keys.map(|(block, pool)| self.look_up(block, pool).unwrap_or(NONE)));
+        slots.extend(hashes.iter().map(|&hash| self.index.find(hash, |_| true).unwrap_or(NONE)));
+        std::hint::black_box(
+            slots.iter().filter_map(|&slot| at(&self.slots, slot)).fold(0, |all, it| all ^ it.id),
+        );
     }
 
     /// The session of a block, which is at `guess` if that is still right. One whose pool is not known yet takes the
@@ -259,10 +282,9 @@ impl Sessions {
     fn look_up(&self, block: BlockId, pool: PoolId) -> Option<Slot> {
         let hash = self.hasher.hash_one(block);
         let slots = &self.slots;
-        let same = |slot: &Slot| {
-            at(slots, *slot).is_some_and(|session| session.block == block && session.pool.may_be(pool))
-        };
-        self.index.find(hash, same).copied()
+        let same =
+            |slot| at(slots, slot).is_some_and(|session| session.block == block && session.pool.may_be(pool));
+        self.index.find(hash, same)
     }
 
     /// Adds a session without events, which speaks.
@@ -283,10 +305,7 @@ impl Sessions {
             *session = Session { block, id, order, piece, pool, flags, ..Session::FREE };
         }
         let hash = self.hasher.hash_one(block);
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hash, slot, |&slot| {
-            at(slots, slot).map_or(0, |session| hasher.hash_one(session.block))
-        });
+        self.index.insert(hash, slot);
         slot
     }
 
@@ -382,9 +401,7 @@ impl Sessions {
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Session> {
         let session = *self.get(slot)?;
         let hash = self.hasher.hash_one(session.block);
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
-            entry.remove();
-        }
+        self.index.remove(hash, slot);
         self.pages.free(session.piece, session.size);
         self.dropped.remove(&slot);
         if let Some(session) = at_mut(&mut self.slots, slot) {
@@ -394,15 +411,30 @@ impl Sessions {
         Some(session)
     }
 
-    /// The least recently active session of a list.
-    pub(crate) fn oldest(&mut self, list: List) -> Option<Slot> {
-        self.oldest_with_order(list).map(|(_, slot)| slot)
-    }
-
-    /// The least recently active session of all.
-    pub(crate) fn least_recently_active(&mut self) -> Option<Slot> {
-        let lists = [self.oldest_with_order(List::Quiet), self.oldest_with_order(List::Speaking)];
-        lists.into_iter().flatten().min().map(|(_, slot)| slot)
+    /// Takes up to `count` of the least recently active sessions of some lists off those lists, for the caller to move
+    /// or to forget. Only sessions that were not active after `since_ms` are taken.
+    pub(crate) fn take_oldest(&mut self, lists: &[List], since_ms: i64, count: usize, slots: &mut Vec<Slot>) {
+        slots.clear();
+        while slots.len() < count {
+            let oldest = lists
+                .iter()
+                .filter_map(|&list| Some((self.oldest_with_order(list)?, list)))
+                .min_by_key(|it| it.0);
+            let Some(((_, slot), list)) = oldest else { break };
+            let Some(session) = at_mut(&mut self.slots, slot).filter(|session| session.active_ms <= since_ms)
+            else {
+                break;
+            };
+            session.flags.set(Flags::entered(list), false);
+            match list {
+                List::Speaking => self.speaking.pop(),
+                List::Quiet => self.quiet.pop(),
+            }
+            slots.push(slot);
+        }
+        // Reads the events of all, so that the waits for memory overlap.
+        let first = |&slot: &Slot| self.events(at(&self.slots, slot)?).next();
+        std::hint::black_box(slots.iter().filter_map(first).fold(0, |all, event| all ^ event.offset));
     }
 
     fn oldest_with_order(&mut self, list: List) -> Option<(u64, Slot)> {
@@ -460,18 +492,17 @@ impl Sessions {
 /// Writes an event behind those of a session, in a larger piece if it has to be.
 fn append(session: &mut Session, pages: &mut Pages, event: &SessionEvent) {
     let encoded = encode(session.last(), event);
-    let written = encoded.as_slice();
     let used = usize::from(session.bytes);
-    let end = used + written.len();
+    let end = used + encoded.len();
     if end > session.size.bytes() {
         let Some(size) = Size::holding(end) else { return };
         let piece = pages.take(size);
-        pages.copy((session.piece, session.size), (piece, size), used);
+        pages.copy((session.piece, session.size), (piece, size));
         pages.free(session.piece, session.size);
         (session.piece, session.size) = (piece, size);
     }
-    if let Some(place) = pages.get_mut(session.piece, session.size).get_mut(used..end) {
-        place.copy_from_slice(written);
+    if let Some(room) = pages.get_mut(session.piece, session.size).get_mut(used..) {
+        encoded.write(room);
     }
     if event.time_ms < session.last_time_ms && session.events > 0 {
         session.flags.set(Flags::UNORDERED, true);

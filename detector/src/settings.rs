@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::head::Layout;
+use crate::miner::mask::Masks;
 
 /// A file, in the caller's numbering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub struct Settings {
     pub keys_max: usize,
     /// Scores remembered by token window; the least recently used one makes room.
     pub cache_max: usize,
+    /// What varies in messages that the catalogue lacks; `None` are blocks, addresses, paths, ids and numbers.
+    pub masks: Option<Masks>,
     /// Templates kept of those the catalogue lacks; beyond it they share one.
     pub unknown_max: usize,
     /// Whether to note which sessions changed, for [`Detector::take_changes`](crate::Detector::take_changes).
@@ -64,6 +67,7 @@ impl Default for Settings {
             record_bytes_max: 256 * 1_024,
             keys_max: 1_000,
             cache_max: 4_096,
+            masks: None,
             unknown_max: 1_000,
             track_changes: false,
         }

@@ -1,6 +1,7 @@
 //! A shard: the sessions of a fixed part of all keys. Which key is in which shard, and so what makes room for what,
 //! depends on the settings alone. So it does not matter how many threads share the shards.
 
+use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::head::Level;
@@ -8,11 +9,14 @@ use crate::judge::{Judge, Law};
 use crate::key::BlockId;
 use crate::parser::{Event, NODE};
 use crate::report::Report;
-use crate::session::{Flags, Limits, List, PoolId, SessionEvent, Sessions, Slot};
+use crate::session::{Flags, Guesses, Limits, List, NONE, PoolId, SessionEvent, Sessions, Slot};
 use crate::settings::FileId;
 
 /// Events whose sessions are looked up together, so that the waits for memory overlap.
 const GROUP: usize = 32;
+
+/// Sessions that are judged or forgotten together, for the same reason.
+const BATCH: usize = 32;
 
 /// Sessions of a part of the keys, with what came of them.
 #[derive(Debug)]
@@ -21,10 +25,14 @@ pub(crate) struct Shard {
     pub(crate) totals: Totals,
     pub(crate) reports: Vec<Report>,
     pub(crate) changes: Changes,
+    /// Events since the last call for them whose template the vocabulary lacks, by statement.
+    pub(crate) unknown: HashMap<u32, u64>,
     /// Room for sessions of this shard.
     sessions_max: usize,
     bytes_max: usize,
-    guesses: Vec<Slot>,
+    guesses: Guesses,
+    /// Sessions that are being judged or forgotten.
+    oldest: Vec<Slot>,
     located: Vec<(PoolId, u32)>,
 }
 
@@ -53,9 +61,11 @@ impl Shard {
             totals: Totals::default(),
             reports: Vec::new(),
             changes: Changes::default(),
+            unknown: HashMap::new(),
             sessions_max: sessions_max.max(1),
             bytes_max,
-            guesses: Vec::new(),
+            guesses: Guesses::default(),
+            oldest: Vec::new(),
             located: Vec::new(),
         }
     }
@@ -79,10 +89,9 @@ impl Shard {
                 };
                 (pool, law.statements.number(event.statement))
             }));
-            let keys = group.iter().zip(&located).map(|(event, (pool, _))| (event.block, *pool));
-            self.sessions.guess(keys, &mut self.guesses);
+            self.sessions.guess(group.iter().map(|event| event.block), &mut self.guesses);
             for (at, (event, &(pool, statement))) in group.iter().zip(&located).enumerate() {
-                let guess = self.guesses.get(at).copied().unwrap_or(crate::session::NONE);
+                let guess = self.guesses.slots.get(at).copied().unwrap_or(NONE);
                 let slot = self.locate(law, judge, event, pool, guess);
                 let event = SessionEvent {
                     time_ms: event.time_ms,
@@ -110,6 +119,7 @@ impl Shard {
         self.sessions.add(slot, event, now_ms, limits);
         if law.statements.is_unknown(event.statement) {
             self.totals.events_unknown += 1;
+            *self.unknown.entry(event.statement).or_insert(0) += 1;
             if law.statements.level(event.statement) >= Level::Warn
                 && let Some(session) = self.sessions.get_mut(slot)
             {
@@ -119,17 +129,23 @@ impl Shard {
         self.changed(law, slot);
     }
 
-    /// Scores and forgets the least recently active sessions until there is room for another.
+    /// Scores and forgets the least recently active sessions until there is room for another. Several at once, which is
+    /// cheaper, but not more than the fiftieth part.
     fn make_room(&mut self, law: Law<'_>, judge: &mut Judge) {
         while self.sessions.len() >= self.sessions_max
             || (self.sessions.len() > 1 && self.sessions.data_bytes() > self.bytes_max)
         {
-            let Some(slot) = self.sessions.least_recently_active() else { return };
-            if self.sessions.get(slot).is_some_and(|session| session.list() == List::Speaking) {
-                self.judge(law, judge, slot);
+            let count = (self.sessions.len() / 50).clamp(1, BATCH);
+            let mut slots = std::mem::take(&mut self.oldest);
+            self.sessions.take_oldest(&[List::Quiet, List::Speaking], i64::MAX, count, &mut slots);
+            for &slot in &slots {
+                if self.sessions.get(slot).is_some_and(|session| session.list() == List::Speaking) {
+                    self.judge(law, judge, slot);
+                }
+                self.totals.evicted += 1;
+                self.forget(law, slot);
             }
-            self.totals.evicted += 1;
-            self.forget(law, slot);
+            self.oldest = slots;
         }
     }
 
@@ -141,26 +157,37 @@ impl Shard {
         idle_since_ms: i64,
         forgotten_since_ms: i64,
     ) {
-        while let Some(slot) = self.silent_since(List::Speaking, idle_since_ms) {
-            self.judge(law, judge, slot);
-            self.sessions.quieten(slot);
+        self.quieten(law, judge, idle_since_ms);
+        let mut slots = std::mem::take(&mut self.oldest);
+        loop {
+            self.sessions.take_oldest(&[List::Quiet], forgotten_since_ms, BATCH, &mut slots);
+            if slots.is_empty() {
+                break;
+            }
+            slots.iter().for_each(|&slot| self.forget(law, slot));
         }
-        while let Some(slot) = self.silent_since(List::Quiet, forgotten_since_ms) {
-            self.forget(law, slot);
-        }
+        self.oldest = slots;
     }
 
     /// Scores every session that speaks.
     pub(crate) fn finish(&mut self, law: Law<'_>, judge: &mut Judge) {
-        while let Some(slot) = self.sessions.oldest(List::Speaking) {
-            self.judge(law, judge, slot);
-            self.sessions.quieten(slot);
-        }
+        self.quieten(law, judge, i64::MAX);
     }
 
-    fn silent_since(&mut self, list: List, since_ms: i64) -> Option<Slot> {
-        let slot = self.sessions.oldest(list)?;
-        (self.sessions.get(slot)?.active_ms <= since_ms).then_some(slot)
+    /// Scores the sessions that speak but are silent since `since_ms`.
+    fn quieten(&mut self, law: Law<'_>, judge: &mut Judge, since_ms: i64) {
+        let mut slots = std::mem::take(&mut self.oldest);
+        loop {
+            self.sessions.take_oldest(&[List::Speaking], since_ms, BATCH, &mut slots);
+            if slots.is_empty() {
+                break;
+            }
+            for &slot in &slots {
+                self.judge(law, judge, slot);
+                self.sessions.quieten(slot);
+            }
+        }
+        self.oldest = slots;
     }
 
     /// Scores a session and reports it if somebody has to know.
@@ -202,7 +229,9 @@ impl Shard {
     /// Bytes that all this takes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.sessions.memory_bytes()
-            + self.guesses.capacity() * size_of::<Slot>()
+            + self.guesses.memory_bytes()
+            + self.unknown.allocation_size()
+            + self.oldest.capacity() * size_of::<Slot>()
             + self.located.capacity() * size_of::<(PoolId, u32)>()
             + self.changes.slots.capacity() * size_of::<Slot>()
             + self.changes.forgotten.capacity() * size_of::<u64>()

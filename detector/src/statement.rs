@@ -17,7 +17,7 @@ pub(crate) use table::{StatementState, Statements};
 /// Ids that are remembered as handed on; beyond it all are forgotten, and handed on once more.
 const SEEN_MAX: usize = 65_536;
 /// Ids that are looked up without hashing.
-const MEMO: usize = 4_096;
+const MEMO: usize = 512;
 
 /// Low bits of a [`StatementId`] that hold the level.
 const LEVEL_BITS: u64 = 0b111;
@@ -122,6 +122,7 @@ pub(crate) struct Contents {
     pub(crate) names: Vec<Name>,
     pub(crate) statements: Vec<Statement>,
     seen: Seen,
+    loggers: Loggers,
 }
 
 impl Contents {
@@ -133,6 +134,17 @@ impl Contents {
         }
     }
 
+    /// The id of a logger, which is handed on if that was not done yet.
+    pub(crate) fn logger(&mut self, name: &[u8]) -> NameId {
+        if let Some(id) = self.loggers.find(name) {
+            return id;
+        }
+        let id = NameId::of(name);
+        self.name(Named::Logger, id.0, name);
+        self.loggers.enter(name, id);
+        id
+    }
+
     /// Hands a statement on if that was not done yet.
     pub(crate) fn statement(&mut self, statement: &Statement) -> StatementId {
         let id = statement.id();
@@ -140,6 +152,31 @@ impl Contents {
             self.statements.push(*statement);
         }
         id
+    }
+}
+
+/// The loggers seen last, so that most need no hash: comparing is faster.
+#[derive(Debug, Default)]
+struct Loggers([(Vec<u8>, NameId); 32]);
+
+impl Loggers {
+    fn find(&self, name: &[u8]) -> Option<NameId> {
+        let (known, id) = self.0.get(Self::place(name))?;
+        (known == name && !name.is_empty()).then_some(*id)
+    }
+
+    fn enter(&mut self, name: &[u8], id: NameId) {
+        if let Some((known, its)) = self.0.get_mut(Self::place(name)) {
+            known.clear();
+            known.extend_from_slice(name);
+            *its = id;
+        }
+    }
+
+    /// Loggers of one system tell each other apart by length and last letters.
+    fn place(name: &[u8]) -> usize {
+        let last = name.last().copied().unwrap_or(0);
+        (name.len() + 7 * usize::from(last)) % 32
     }
 }
 

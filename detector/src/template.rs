@@ -1,6 +1,7 @@
 //! Templates: the constant text of a log statement with typed wildcards for its parameters. A [`Catalogue`] matches
 //! messages against the templates it was made of; what it lacks gets a template by masking ([`mask`]).
 
+mod builtin;
 mod captures;
 mod hidden;
 mod part;
@@ -12,11 +13,13 @@ mod scan;
 mod trie;
 mod unknown;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use xxhash_rust::xxh3::xxh3_64;
 
+use builtin::Builtin;
 pub use captures::{CAPTURES_MAX, Capture, Captures};
 use part::Part;
 pub use part::Wildcard;
@@ -100,13 +103,23 @@ impl Template {
 }
 
 /// Matches messages against known templates. Where several fit, one that does not start with free text wins, then the
-/// one with the most constant bytes, then the earlier one.
+/// one with the most constant bytes, then the earlier one. Built-in templates match what none of those given does.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     templates: Vec<Template>,
     ids: Vec<TemplateId>,
     facts: Vec<Facts>,
+    /// Of the templates given.
     trie: Trie,
+    builtin: Option<Behind>,
+}
+
+/// The built-in templates behind those given.
+#[derive(Clone, Debug)]
+struct Behind {
+    builtin: &'static Builtin,
+    /// Where each stands in the catalogue; nowhere if its text was given, for then the given one matches first.
+    positions: Vec<Option<usize>>,
 }
 
 /// What is known of a template's messages.
@@ -123,10 +136,32 @@ impl Catalogue {
         let parts: Vec<Vec<Part>> = templates.iter().map(|template| part::parts(&template.text)).collect();
         let facts = parts.iter().map(|parts| Facts::of(parts)).collect();
         let ids = templates.iter().map(Template::id).collect();
-        Self { templates, ids, facts, trie: Trie::new(&parts) }
+        Self { templates, ids, facts, trie: Trie::new(&parts), builtin: None }
     }
 
-    /// The templates, in the order given.
+    /// Compiles templates and puts the built-in ones behind them: the statements of Hadoop 2.7 to 3.4
+    /// (`catalogue/hadoop.csv`) but those whose text is given. They match only what none of `templates` does.
+    #[must_use]
+    pub fn with_builtin(templates: Vec<Template>) -> Self {
+        let mut all = Self::new(templates);
+        let given: HashSet<TemplateId> = all.ids.iter().copied().collect();
+        let builtin = Builtin::get();
+        let mut positions = Vec::with_capacity(builtin.templates.len());
+        for (template, facts) in builtin.templates.iter().zip(&builtin.facts) {
+            let id = template.id();
+            let is_new = !given.contains(&id);
+            positions.push(is_new.then_some(all.templates.len()));
+            if is_new {
+                all.templates.push(template.clone());
+                all.ids.push(id);
+                all.facts.push(*facts);
+            }
+        }
+        all.builtin = Some(Behind { builtin, positions });
+        all
+    }
+
+    /// The templates, in the order given, the built-in ones behind them.
     #[must_use]
     pub fn templates(&self) -> &[Template] {
         &self.templates
@@ -149,7 +184,11 @@ impl Catalogue {
     /// otherwise.
     #[must_use]
     pub fn find_with(&self, message: &[u8], captures: &mut Captures) -> Option<usize> {
-        self.trie.find(message, captures)
+        self.trie.find(message, captures).or_else(|| {
+            let behind = self.builtin.as_ref()?;
+            let found = behind.builtin.trie.find(message, captures)?;
+            behind.positions.get(found).copied().flatten()
+        })
     }
 
     /// Whether a message of this template may name a block or pool by its constant text. If not, and its captures do

@@ -11,7 +11,7 @@ use blocksift_detector::template::Template;
 use serde::{Deserialize, Serialize};
 
 /// The shipped model, whose catalogue holds the log statements of HDFS_v1; the numbers up to 29 are LogHub's E1 to E29.
-const HDFS_V1: &[u8] = include_bytes!("../../models/hdfs-v1.onnx");
+pub(crate) const HDFS_V1: &[u8] = include_bytes!("../../models/hdfs-v1.onnx");
 
 #[derive(Deserialize, Serialize)]
 struct Row {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::{Context, Result};
 use blocksift_detector::token::Token;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -45,6 +46,20 @@ pub(crate) struct Shares {
     pub(crate) test: u32,
 }
 
+impl Shares {
+    /// The part that a place among `size` falls into: training first, the test last.
+    fn part(self, place: usize, size: usize) -> Part {
+        // The middle of the place's share, in percent.
+        let percent = (100 * place + 50) / size;
+        let (validation, test) = (self.validation as usize, self.test as usize);
+        match percent {
+            percent if percent >= 100 - test => Part::Test,
+            percent if percent >= 100 - test - validation => Part::Validation,
+            _ => Part::Train,
+        }
+    }
+}
+
 /// Groups in order of their sequences.
 #[must_use]
 pub(crate) fn group<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Vec<Group> {
@@ -81,15 +96,8 @@ pub(crate) fn split(groups: &[Group], shares: Shares, seed: u64) -> Vec<Part> {
             stratum.sort_unstable_by_key(|(_, hash, _)| *hash);
             let size = stratum.len();
             for (place, (_, _, at)) in stratum.iter().enumerate() {
-                // The middle of the place's share of the stratum, in percent.
-                let percent = (100 * place + 50) / size;
-                let (validation, test) = (shares.validation as usize, shares.test as usize);
                 if let Some(part) = parts.get_mut(*at) {
-                    *part = match percent {
-                        percent if percent >= 100 - test => Part::Test,
-                        percent if percent >= 100 - test - validation => Part::Validation,
-                        _ => Part::Train,
-                    };
+                    *part = shares.part(place, size);
                 }
             }
         }
@@ -97,32 +105,106 @@ pub(crate) fn split(groups: &[Group], shares: Shares, seed: u64) -> Vec<Part> {
     parts
 }
 
+/// How sessions are split into parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum By {
+    /// Whole token sequences are kept apart: the test holds none that was trained on
+    #[default]
+    Sequence,
+    /// The test is what came last; sequences may be in several parts. Needs times, so a raw log
+    Time,
+    /// Blocks are dealt out at random, as most of the field does; duplicates are on both sides
+    Block,
+}
+
+/// The part of each session.
+///
+/// # Errors
+/// If the split is by time and a session has none.
+pub(crate) fn deal(sessions: &[Session], by: By, shares: Shares, seed: u64) -> Result<Vec<Part>> {
+    let ranked = |mut order: Vec<(i64, usize)>| {
+        order.sort_unstable();
+        let mut parts = vec![Part::Train; sessions.len()];
+        for (place, (_, at)) in order.iter().enumerate() {
+            if let Some(part) = parts.get_mut(*at) {
+                *part = shares.part(place, sessions.len());
+            }
+        }
+        parts
+    };
+    match by {
+        By::Sequence => {
+            let groups = group(sessions);
+            let parts = split(&groups, shares, seed);
+            let of: BTreeMap<&[Token], Part> =
+                groups.iter().map(|group| group.tokens.as_slice()).zip(parts).collect();
+            let part = |session: &Session| of.get(session.tokens.as_slice()).copied().unwrap_or(Part::Train);
+            Ok(sessions.iter().map(part).collect())
+        }
+        By::Time => {
+            let times: Option<Vec<(i64, usize)>> =
+                sessions.iter().zip(0..).map(|(session, at)| Some((session.time_ms?, at))).collect();
+            Ok(ranked(
+                times.context("these sessions have no times; a split by time needs a raw log (--log)")?,
+            ))
+        }
+        By::Block => {
+            let hash = |session: &Session| xxh3_64_with_seed(session.block.as_bytes(), seed).cast_signed();
+            Ok(ranked(sessions.iter().map(hash).zip(0..).collect()))
+        }
+    }
+}
+
 /// Parts of sessions on single nodes, for training or validation, that fit a split of whole sessions: those of a
-/// block in `part`, and of no sequence that is a whole session outside of it. What the label says of a block need
-/// not show on each of its nodes: a part whose sequence also occurs in a normal block counts as normal.
+/// block in `part`, and of no sequence that is a whole session outside of it.
+///
+/// What the label says of a block need not show on each of its nodes: a block is abnormal if any of its parts is. So an
+/// abnormal block counts for its most telling part alone, the one whose sequence most rarely occurs in normal blocks
+/// (all of them, if several are alike); its other parts say nothing. `normal_weight` is the factor on normal blocks that
+/// gives the classes their natural ratio.
 #[must_use]
 pub(crate) fn node_groups(
     nodes: &[Session],
     wholes: &[Session],
-    groups: &[Group],
     parts: &[Part],
     part: Part,
+    normal_weight: f64,
 ) -> Vec<Group> {
-    let of: BTreeMap<&[Token], Part> =
-        groups.iter().map(|group| group.tokens.as_slice()).zip(parts.iter().copied()).collect();
-    let blocks: BTreeSet<&str> = wholes
-        .iter()
-        .filter(|whole| of.get(whole.tokens.as_slice()) == Some(&part))
-        .map(|whole| whole.block.as_str())
-        .collect();
-    let elsewhere = |tokens: &[Token]| of.get(tokens).is_some_and(|found| *found != part);
-    let chosen = nodes.iter().filter(|node| blocks.contains(node.block.as_str()) && !elsewhere(&node.tokens));
-    let mut groups = group(chosen);
-    for group in &mut groups {
-        if group.normal > 0 {
-            group.abnormal = 0;
+    let (mut inside, mut outside) = (BTreeSet::new(), BTreeSet::new());
+    let mut blocks = BTreeSet::new();
+    for (whole, found) in wholes.iter().zip(parts) {
+        let side = if *found == part { &mut inside } else { &mut outside };
+        side.insert(whole.tokens.as_slice());
+        if *found == part {
+            blocks.insert(whole.block.as_str());
         }
     }
+    let elsewhere = |tokens: &[Token]| outside.contains(tokens) && !inside.contains(tokens);
+    let chosen = |node: &&Session| blocks.contains(node.block.as_str()) && !elsewhere(&node.tokens);
+    let chosen: Vec<&Session> = nodes.iter().filter(chosen).collect();
+    let mut groups = group(chosen.iter().copied());
+    let share: BTreeMap<&[Token], f64> = groups
+        .iter()
+        .map(|group| {
+            let abnormal = group.abnormal as f64;
+            (group.tokens.as_slice(), abnormal / (abnormal + normal_weight * group.normal as f64))
+        })
+        .collect();
+    let mut telling: BTreeMap<&str, f64> = BTreeMap::new();
+    for node in chosen.iter().filter(|node| node.abnormal) {
+        let most = telling.entry(node.block.as_str()).or_default();
+        *most = most.max(share.get(node.tokens.as_slice()).copied().unwrap_or(0.0));
+    }
+    let mut witnesses: BTreeMap<Vec<Token>, u64> = BTreeMap::new();
+    for node in chosen.iter().filter(|node| node.abnormal) {
+        if share.get(node.tokens.as_slice()) == telling.get(node.block.as_str()) {
+            *witnesses.entry(node.tokens.clone()).or_default() += u64::from(node.count);
+        }
+    }
+    for group in &mut groups {
+        group.abnormal = witnesses.get(&group.tokens).copied().unwrap_or(0);
+    }
+    groups.retain(|group| group.normal + group.abnormal > 0);
     groups
 }
 
@@ -142,6 +224,7 @@ mod tests {
             abnormal,
             natural: false,
             count: 1,
+            time_ms: None,
             tokens: tokens.iter().copied().map(Token).collect(),
         }
     }
@@ -170,7 +253,6 @@ mod tests {
     fn parts_of_a_test_block_and_sequences_of_the_test_are_not_trained_on() {
         let wholes =
             [session("blk_1", false, &[2, 3]), session("blk_2", true, &[4]), session("blk_3", true, &[5])];
-        let groups = group(&wholes);
         let parts = [Part::Train, Part::Train, Part::Test];
         let mut nodes = [
             session("blk_1", false, &[2]),
@@ -180,9 +262,42 @@ mod tests {
             session("blk_3", true, &[6]),
         ];
         nodes.iter_mut().for_each(|node| node.node = Some("a".to_owned()));
-        let found = node_groups(&nodes, &wholes, &groups, &parts, Part::Train);
+        let found = node_groups(&nodes, &wholes, &parts, Part::Train, 1.0);
         let found: Vec<_> = found.iter().map(|g| (g.tokens[0].0, g.normal, g.abnormal)).collect();
         // 2 also occurs in a normal block, 5 is a whole session of the test, 6 is of a test block.
         assert_eq!(found, [(2, 1, 0), (4, 0, 1)]);
+    }
+
+    #[test]
+    fn an_abnormal_block_counts_for_its_most_telling_part() {
+        let wholes =
+            [session("blk_1", false, &[2]), session("blk_2", true, &[3]), session("blk_3", true, &[4])];
+        let nodes = [
+            session("blk_1", false, &[5]),
+            session("blk_1", false, &[6]),
+            session("blk_2", true, &[5]),
+            session("blk_2", true, &[6]),
+            session("blk_3", true, &[6]),
+        ];
+        // 6 occurs in two abnormal blocks and a normal one, 5 in one of each.
+        let found = node_groups(&nodes, &wholes, &[Part::Train; 3], Part::Train, 1.0);
+        let found: Vec<_> = found.iter().map(|g| (g.tokens[0].0, g.normal, g.abnormal)).collect();
+        assert_eq!(found, [(5, 1, 0), (6, 1, 2)]);
+    }
+
+    #[test]
+    fn a_split_by_time_tests_what_came_last_and_needs_times() {
+        let mut sessions: Vec<Session> =
+            (0..20).map(|at| session(&format!("blk_{at}"), false, &[2])).collect();
+        let shares = Shares { validation: 10, test: 20 };
+        assert!(deal(&sessions, By::Time, shares, 1).is_err());
+        sessions.iter_mut().zip((0..20).rev()).for_each(|(session, time)| session.time_ms = Some(time));
+        let parts = deal(&sessions, By::Time, shares, 1).unwrap();
+        assert_eq!(parts[..4], [Part::Test; 4]);
+        assert_eq!(parts[4..6], [Part::Validation; 2]);
+        assert_eq!(parts[6..], [Part::Train; 14]);
+        let dealt = deal(&sessions, By::Block, shares, 1).unwrap();
+        assert_eq!(dealt.iter().filter(|part| **part == Part::Test).count(), 4);
+        assert_ne!(dealt, deal(&sessions, By::Block, shares, 2).unwrap());
     }
 }

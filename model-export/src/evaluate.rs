@@ -1,20 +1,37 @@
 //! `model-export evaluate`: a model file judged by labelled sessions. Verdicts come from the file alone, through the
 //! detector's own tokenizer, scorer and rules.
 
+pub(crate) mod baselines;
+mod claims;
+pub(crate) mod figures;
+mod page;
+mod templates;
+pub(crate) mod view;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use blocksift_detector::Model;
+use blocksift_detector::template::Template;
 use blocksift_detector::token::{Token, counts, counts_hash};
 use blocksift_detector::verdict::decide;
 use serde_json::{Map, Value, json};
 
 use crate::dataset::{Group, group};
-use crate::input::{self, Keys, Session};
-use crate::sheet::{ABNORMAL_SHARE, Column, Sheet, count_vector};
+use crate::input::{self, Keys, Session, Sessions, Source};
+use crate::sheet::{ABNORMAL_SHARE, Sheet, natural};
+use crate::train::journal;
+use baselines::Baseline;
+use figures::Figures;
+use templates::{Contribution, Drift};
+use view::{Judges, View};
+
+/// Blocks that are opened for each node and day in HDFS_v1: 575,061 blocks, 203 nodes, 38.7 hours.
+pub(crate) const BLOCKS_PER_NODE_AND_DAY: f64 = 575_061.0 / 203.0 / (38.7 / 24.0);
+/// Share of sessions, the last by time, that stand for the future.
+const LATE: f64 = 0.2;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, clap::Args)]
@@ -22,20 +39,74 @@ pub(crate) struct Args {
     /// Model file (.onnx)
     #[arg(long)]
     model: PathBuf,
-    /// Labelled sessions, plain or gzip: a CSV with the columns `label` and `events`, one that counts sequences
-    /// (`n_normal`, `n_abnormal`), sessions cut by node (`node`), or LogHub's Event_traces.csv
+    #[command(flatten)]
+    source: Source,
+    /// Sessions cut by node (column `node`), to measure each node alone and joined, too
+    #[arg(long, value_name = "FILE")]
+    node_sessions: Option<PathBuf>,
+    /// Whole sessions of the blocks of sessions cut by node: they tell which blocks training saw
+    #[arg(long, value_name = "FILE")]
+    whole_sessions: Option<PathBuf>,
+    /// Sessions that the model was trained on, to fit the baselines to; without it those among the evaluated ones
+    #[arg(long, value_name = "FILE")]
+    trained_on: Option<PathBuf>,
+    /// Leave out the baselines that must be fitted
     #[arg(long)]
-    sessions: PathBuf,
+    no_baselines: bool,
     /// Table of events (key, logger, level, template) that the numbers in the session file refer to; without it
     /// they are those of the model's own catalogue
     #[arg(long)]
     catalogue: Option<PathBuf>,
-    /// Write the sheet as JSON to this file, too
+    /// Write everything as JSON to this file, too
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Write a page with plots to this file, too
+    #[arg(long)]
+    html: Option<PathBuf>,
+    /// Directory that `train --run` wrote, for the training curves of the page
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Also print what others have published on this data
+    #[arg(long)]
+    claims: bool,
+    /// Blocks opened for each node and day; the default is that of HDFS_v1
+    #[arg(long, default_value_t = BLOCKS_PER_NODE_AND_DAY)]
+    blocks_per_day: f64,
     /// Share of abnormal blocks that the figures are weighted to; the default is that of the whole of HDFS_v1
     #[arg(long, default_value_t = ABNORMAL_SHARE, value_parser = share)]
     abnormal_share: f64,
+}
+
+/// One view with all that was measured of it.
+pub(crate) struct Measured {
+    pub(crate) view: View,
+    pub(crate) sheet: Sheet,
+    /// Curves of each column.
+    pub(crate) figures: Vec<(&'static str, Figures)>,
+    /// Recall within budgets of false flags, in a sentence.
+    pub(crate) budget: String,
+}
+
+/// All that was found.
+pub(crate) struct Found<'a> {
+    args: &'a Args,
+    pub(crate) head: String,
+    pub(crate) notes: Vec<String>,
+    pub(crate) measured: Vec<Measured>,
+    pub(crate) contributions: Vec<Contribution>,
+    pub(crate) drift: Drift,
+    pub(crate) epochs: Vec<journal::Entry>,
+}
+
+impl Found<'_> {
+    /// Normal sessions of one node and day in a view.
+    pub(crate) fn normal_per_day(&self, view: &View) -> f64 {
+        normal_per_day(self.args, view)
+    }
+}
+
+fn normal_per_day(args: &Args, view: &View) -> f64 {
+    args.blocks_per_day * view.per_block * (1.0 - args.abnormal_share)
 }
 
 /// Runs the command.
@@ -43,45 +114,233 @@ pub(crate) struct Args {
 /// # Errors
 /// Says which file is not usable, and why.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let bytes = fs::read(&args.model)
-        .with_context(|| format!("model {} cannot be read; check the path", args.model.display()))?;
-    let mut model =
-        Model::from_onnx(&bytes).with_context(|| format!("model {} is not usable", args.model.display()))?;
-    let keys = match &args.catalogue {
-        Some(path) => Keys::new(&crate::catalogue::read(Some(path))?, &model.tokenizer),
-        None => Keys::new(model.catalogue.templates(), &model.tokenizer),
+    let (mut model, bytes) = crate::inspect::model(&args.model)?;
+    let name = if crate::inspect::is_int8(&bytes)? { "int8" } else { "model" };
+    let templates = match &args.catalogue {
+        Some(path) => crate::catalogue::read(Some(path))?,
+        None => model.catalogue.templates().to_vec(),
     };
-    let sessions = input::read_sessions(&args.sessions, &keys)?;
-    let trained = model.metadata.trained_sequences()?;
-    let groups = group(&sessions.list);
-    let start = Instant::now();
-    let verdicts = verdicts(&mut model, &groups)?;
-    let us_per_window = start.elapsed().as_secs_f64() * 1e6 / groups.len().max(1) as f64;
-    let threshold = model.metadata.decision.threshold;
-    let columns = [Column { name: "int8", verdicts }, count_vector(&groups, &model.metadata.novelty)];
-    let view = if sessions.per_node() { "node" } else { "merged" };
-    let sheet = Sheet::new(view, &groups, &columns, Some(&trained), threshold, args.abnormal_share);
-    let mut text = format!(
-        "model {}, {}\n{} events of templates that the model does not know, {:.1} us a window\n\n{sheet}",
+    let sessions = args.source.read(&templates, &model.tokenizer)?;
+    let given = Given::read(args, &model, &templates, &sessions)?;
+    let us_per_window = us_per_window(&mut model, &sessions)?;
+    let (views, notes) = views(args, &mut model, name, &given)?;
+    let contributions = views.first().map(|view| templates::contributions(&mut model, view)).transpose()?;
+    let measured: Vec<Measured> = views.into_iter().map(|view| measure(args, &model, view)).collect();
+    let drift = measured.first().map(|measured| templates::drift(&model, &given.trained, &measured.view));
+    let Some(drift) = drift else { return Ok(()) };
+    let head = format!(
+        "model {}, {}: {} events of templates that the model does not know, {us_per_window:.1} us a window",
         model.id,
-        args.sessions.display(),
-        sessions.events_unknown,
-        us_per_window
+        args.source.path().display(),
+        sessions.events_unknown
     );
-    let mut found = head(&model, &args.sessions, sessions.events_unknown, us_per_window);
-    found.append(&mut sheet.json());
-    if sessions.per_node() {
-        let [int8, count_vector] = columns;
-        let joined = join(&sessions.list, &groups, &[int8, count_vector]);
-        let sheet = Sheet::new("joined", &joined.0, &joined.1, None, threshold, args.abnormal_share);
-        text.push_str(&format!("\n{sheet}"));
-        found.insert("joined".to_owned(), Value::Object(sheet.json()));
+    let epochs = args.run.as_deref().map(journal::read).transpose()?.unwrap_or_default();
+    let contributions = contributions.unwrap_or_default();
+    let found = Found { args, head, notes, measured, contributions, drift, epochs };
+    crate::print(&text(&found));
+    if args.claims {
+        crate::print(&claims::text());
     }
-    crate::print(&text);
     if let Some(path) = &args.json {
-        write_json(path, &Value::Object(found))?;
+        let mut json = json_head(&model, args, &sessions, us_per_window);
+        json.append(&mut found.json());
+        crate::write(path, (serde_json::to_string_pretty(&Value::Object(json))? + "\n").as_bytes())?;
+    }
+    if let Some(path) = &args.html {
+        crate::write(path, page::write(&model, &found).as_bytes())?;
     }
     Ok(())
+}
+
+/// The sessions that are judged, and those that help to.
+struct Given<'a> {
+    /// As the source holds them.
+    sessions: &'a Sessions,
+    /// Parts of sessions, cut by node.
+    nodes: Vec<Session>,
+    /// Whole sessions.
+    wholes: Vec<Session>,
+    /// What the model was trained on, as far as it is at hand.
+    trained: Vec<Group>,
+    /// The same of single nodes.
+    trained_parts: Vec<Group>,
+}
+
+impl<'a> Given<'a> {
+    fn read(args: &Args, model: &Model, templates: &[Template], sessions: &'a Sessions) -> Result<Self> {
+        let keys = Keys::new(templates, &model.tokenizer);
+        let read = |path: &Option<PathBuf>| -> Result<Option<Vec<Session>>> {
+            let read = path.as_deref().map(|path| input::read_sessions(path, &keys)).transpose()?;
+            Ok(read.map(|sessions| sessions.list))
+        };
+        let own = || sessions.list.clone();
+        let (nodes, wholes) = match sessions.per_node() {
+            true => (own(), read(&args.whole_sessions)?.unwrap_or_default()),
+            false => (read(&args.node_sessions)?.unwrap_or_default(), own()),
+        };
+        let trained = model.metadata.trained_sequences()?;
+        let known = read(&args.trained_on)?;
+        let trained_parts = baselines::trained_parts(&nodes, &wholes, &trained);
+        let trained = baselines::trained_on(group(known.as_ref().unwrap_or(&wholes)), &trained);
+        Ok(Self { sessions, nodes, wholes, trained, trained_parts })
+    }
+}
+
+/// Fits the baselines, unless they are not wanted.
+fn fit_baselines(args: &Args, model: &Model, groups: &[Group]) -> Vec<Baseline> {
+    if args.no_baselines {
+        return Vec::new();
+    }
+    let bar = crate::progress(7, "baselines {pos}/{len} {elapsed} {msg}");
+    let fit = |name: &str| {
+        bar.set_message(name.to_owned());
+        bar.inc(1);
+    };
+    let fitted = baselines::fitted(groups, &model.metadata, &model.tokenizer, args.abnormal_share, fit);
+    bar.finish_and_clear();
+    fitted
+}
+
+fn us_per_window(model: &mut Model, sessions: &Sessions) -> Result<f64> {
+    let groups = group(&sessions.list);
+    let start = Instant::now();
+    verdicts(model, &groups)?;
+    Ok(start.elapsed().as_secs_f64() * 1e6 / groups.len().max(1) as f64)
+}
+
+/// The views that the given files allow, and what they do not allow.
+fn views(
+    args: &Args,
+    model: &mut Model,
+    name: &'static str,
+    given: &Given<'_>,
+) -> Result<(Vec<View>, Vec<String>)> {
+    let mut views = Vec::new();
+    let mut notes = Vec::new();
+    if !given.sessions.per_node() {
+        let baselines = fit_baselines(args, model, &given.trained);
+        let mut judges = Judges { model, name, baselines: &baselines };
+        views.push(view::alone("merged", &given.sessions.list, &mut judges)?);
+        match late(&given.sessions.list) {
+            Some(late) => views.push(view::alone("late", &late, &mut judges)?),
+            None => notes.push("No split by time: these sessions have no times (a raw log has).".to_owned()),
+        }
+    }
+    if given.nodes.is_empty() {
+        return Ok((views, notes));
+    }
+    let namenode = view::namenode_tokens(model);
+    let baselines = fit_baselines(args, model, &given.trained_parts);
+    let mut judges = Judges { model, name, baselines: &baselines };
+    views.push(view::alone("node", &given.nodes, &mut judges)?);
+    let whole = |whole: &'_ Session| (whole.block.clone(), whole.tokens.clone());
+    let wholes: BTreeMap<String, Vec<Token>> = given.wholes.iter().map(whole).collect();
+    let (of_namenode, of_datanodes): (Vec<&Session>, Vec<&Session>) =
+        given.nodes.iter().partition(|session| view::is_namenode(session, &namenode));
+    let all: Vec<&Session> = given.nodes.iter().collect();
+    for (name, parts) in
+        [("joined", all), ("joined_datanodes", of_datanodes), ("joined_namenode", of_namenode)]
+    {
+        if !parts.is_empty() {
+            views.push(view::joined(name, &parts, &wholes, &mut judges)?);
+        }
+    }
+    if views.iter().any(|view| view.name == "joined" && view.unseen.is_none()) {
+        notes.push(
+            "Which joined blocks training saw cannot be told from their parts; give --whole-sessions for rows `unseen`."
+                .to_owned(),
+        );
+    }
+    Ok((views, notes))
+}
+
+/// The sessions that begin last.
+fn late(sessions: &[Session]) -> Option<Vec<Session>> {
+    let mut times: Vec<i64> = sessions.iter().map(|session| session.time_ms).collect::<Option<_>>()?;
+    times.sort_unstable();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
+    let from = *times.get((times.len() as f64 * (1.0 - LATE)) as usize)?;
+    Some(sessions.iter().filter(|session| session.time_ms >= Some(from)).cloned().collect())
+}
+
+fn measure(args: &Args, model: &Model, view: View) -> Measured {
+    let threshold = model.metadata.decision.threshold;
+    let sheet = view.sheet(threshold, args.abnormal_share);
+    let weights = natural(&view.groups, args.abnormal_share);
+    let figures: Vec<(&'static str, Figures)> =
+        view.columns.iter().map(|column| (column.name, Figures::new(&view.items(column), weights))).collect();
+    let per_day = normal_per_day(args, &view);
+    let own = figures.first().map(|(_, figures)| figures);
+    let within = |count: f64| {
+        let step = own.and_then(|figures| figures.recall_within(count, per_day));
+        step.map_or_else(|| "-".to_owned(), |step| format!("{:.4} (from {:.3})", step.recall, step.threshold))
+    };
+    let now = own.and_then(|figures| figures.at(threshold)).map_or(0.0, |step| step.fall_out * per_day);
+    let budget = format!(
+        "False flags a node and day ({:.0} normal sessions): {now:.2} at the threshold. Recall at most at 0.1: {}, at 1: {}, at 10: {}. \
+         Calibration error {:.4}.",
+        per_day,
+        within(0.1),
+        within(1.0),
+        within(10.0),
+        own.map_or(f64::NAN, Figures::calibration_error)
+    );
+    Measured { view, sheet, figures, budget }
+}
+
+fn text(found: &Found<'_>) -> String {
+    let mut text = found.head.clone() + "\n";
+    for note in &found.notes {
+        text.push_str(&format!("{note}\n"));
+    }
+    for measured in &found.measured {
+        text.push_str(&format!("\n{}\n{}\n", measured.sheet, measured.budget));
+    }
+    let drift = &found.drift;
+    text.push_str(&format!(
+        "\ndrift from training: templates {:.4}, scores {:.4} (population stability; below .1 alike), unknown events {:.4}, new counts among normal sessions {:.4}\n",
+        drift.templates, drift.scores, drift.unknown, drift.novel
+    ));
+    text.push_str(
+        "\ncontributions to flags (mean fall of the score without the template, flagged sessions)\n",
+    );
+    for row in found.contributions.iter().take(8) {
+        text.push_str(&format!("  {:>7.4} {:>7.0}  {}\n", row.fall, row.sessions, row.template));
+    }
+    text
+}
+
+impl Found<'_> {
+    /// The first view's sheet, and beside it the other views by name, then what is no table.
+    fn json(&self) -> Map<String, Value> {
+        let mut json = Map::new();
+        for (at, measured) in self.measured.iter().enumerate() {
+            let mut sheet = measured.sheet.json();
+            let per_day = self.normal_per_day(&measured.view);
+            let figures: Map<String, Value> = measured
+                .figures
+                .iter()
+                .map(|(name, figures)| ((*name).to_owned(), figures.json(per_day)))
+                .collect();
+            sheet.insert("figures".to_owned(), Value::Object(figures));
+            sheet.insert("normal_per_node_and_day".to_owned(), json!(per_day));
+            if at == 0 {
+                json.append(&mut sheet);
+            } else {
+                json.insert(measured.view.name.to_owned(), Value::Object(sheet));
+            }
+        }
+        let contributions: Vec<Value> = self
+            .contributions
+            .iter()
+            .map(|row| json!({ "template": row.template, "fall": row.fall, "sessions": row.sessions }))
+            .collect();
+        json.insert("contributions".to_owned(), Value::Array(contributions));
+        json.insert("drift".to_owned(), self.drift.json());
+        json.insert("notes".to_owned(), json!(self.notes));
+        json.insert("claims".to_owned(), claims::json());
+        json
+    }
 }
 
 /// Scores and verdicts of groups, in their order.
@@ -100,52 +359,13 @@ pub(crate) fn verdicts(model: &mut Model, groups: &[Group]) -> Result<Vec<(f32, 
     Ok(found)
 }
 
-/// Blocks instead of parts of them: a block is flagged if any of its parts is, and scores as its worst part. Whether
-/// training saw a block cannot be told from its parts.
-fn join(sessions: &[Session], groups: &[Group], columns: &[Column]) -> (Vec<Group>, Vec<Column>) {
-    let at: BTreeMap<&[Token], usize> =
-        groups.iter().enumerate().map(|(at, group)| (group.tokens.as_slice(), at)).collect();
-    let mut blocks: BTreeMap<&str, (bool, Vec<usize>)> = BTreeMap::new();
-    for session in sessions {
-        let (abnormal, parts) = blocks.entry(&session.block).or_default();
-        *abnormal |= session.abnormal;
-        parts.extend(at.get(session.tokens.as_slice()));
-    }
-    let joined = |column: &Column| {
-        let worst = |parts: &Vec<usize>| {
-            let verdicts = parts.iter().filter_map(|&part| column.verdicts.get(part));
-            verdicts.fold((0.0f32, false), |worst, part| (worst.0.max(part.0), worst.1 | part.1))
-        };
-        Column { name: column.name, verdicts: blocks.values().map(|(_, parts)| worst(parts)).collect() }
-    };
-    let block = |(abnormal, parts): &(bool, Vec<usize>)| Group {
-        tokens: parts
-            .iter()
-            .filter_map(|&part| groups.get(part))
-            .flat_map(|part| part.tokens.clone())
-            .collect(),
-        normal: u64::from(!abnormal),
-        abnormal: u64::from(*abnormal),
-        natural_normal: 0,
-        natural_abnormal: 0,
-    };
-    (blocks.values().map(block).collect(), columns.iter().map(joined).collect())
-}
-
-fn head(model: &Model, sessions: &Path, events_unknown: u64, us_per_window: f64) -> Map<String, Value> {
+fn json_head(model: &Model, args: &Args, sessions: &Sessions, us_per_window: f64) -> Map<String, Value> {
     let mut head = Map::new();
     head.insert("model".to_owned(), json!(model.id));
-    head.insert("file".to_owned(), json!(sessions.display().to_string()));
-    head.insert("events_unknown".to_owned(), json!(events_unknown));
+    head.insert("file".to_owned(), json!(args.source.path().display().to_string()));
+    head.insert("events_unknown".to_owned(), json!(sessions.events_unknown));
     head.insert("us_per_window".to_owned(), json!(us_per_window));
     head
-}
-
-/// Writes JSON, indented, with a line end.
-fn write_json(path: &Path, value: &Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)? + "\n";
-    fs::write(path, text)
-        .with_context(|| format!("{} cannot be written; check the directory", path.display()))
 }
 
 /// A share strictly between 0 and 1.
@@ -158,6 +378,8 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::Parser;
     use tempfile::TempDir;
 
@@ -204,5 +426,8 @@ mod tests {
             (&found["joined"]["int8"]["all"]["tp"], &found["joined"]["f1"]),
             (&json!(1.0), &json!(1.0))
         );
+        // Nothing tells which of these blocks training saw.
+        assert!(found["joined"]["int8"]["unseen"].is_null() && found["int8"]["unseen"].is_object());
+        assert_eq!(found["joined_namenode"]["sessions"], 1);
     }
 }

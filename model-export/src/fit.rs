@@ -47,17 +47,30 @@ pub(crate) struct Recipe {
     pub(crate) swaps: f32,
     /// Share of tokens that become unknown, so that an unknown template is neither fatal nor random.
     pub(crate) unknown: f32,
+    /// What a label is short of certainty.
+    pub(crate) smoothing: f32,
+}
+
+/// Where fitting stands after an epoch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch<'a> {
+    /// From 1.
+    pub(crate) number: usize,
+    /// Mean loss of what was shown, by weight.
+    pub(crate) loss: f32,
+    /// The net as it is now.
+    pub(crate) net: &'a Net,
 }
 
 /// A net fitted to `examples`: to their labels, or to the mean logit that `teachers` give what is shown, if there are
-/// any. `progress` is called after each epoch.
+/// any. `watch` is called after each epoch, and fitting ends when it says `false`.
 pub(crate) fn fit(
     shape: Shape,
     examples: &[Example],
     recipe: Recipe,
     teachers: &[Net],
     seed: u64,
-    progress: &dyn Fn(),
+    watch: &mut dyn FnMut(Epoch<'_>) -> bool,
 ) -> Net {
     let teachers: Vec<Ready<'_>> = teachers.iter().map(Ready::new).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -70,7 +83,8 @@ pub(crate) fn fit(
     let mut order: Vec<usize> = (0..examples.len()).collect();
     let steps = (recipe.epochs * examples.len().div_ceil(recipe.batch)) as f32;
     let mut tokens = Vec::new();
-    for _ in 0..recipe.epochs {
+    for number in 1..=recipe.epochs {
+        let mut loss = 0.0;
         order.shuffle(&mut rng);
         for batch in order.chunks(recipe.batch) {
             let ready = Ready::new(&net);
@@ -79,9 +93,10 @@ pub(crate) fn fit(
                 vary(&mut tokens, recipe, &mut rng);
                 let probability = sigmoid(ready.logit(&tokens, &mut pass));
                 let target = match teachers.as_slice() {
-                    [] => f32::from(u8::from(example.abnormal)),
+                    [] => (f32::from(u8::from(example.abnormal)) - 0.5) * (1.0 - recipe.smoothing) + 0.5,
                     teachers => taught(teachers, &tokens, &mut teaching),
                 };
+                loss += example.weight * cross_entropy(probability, target);
                 let slope = (probability - target) * example.weight / (mean_weight * batch.len() as f32);
                 ready.backward(&tokens, slope, &mut pass, &mut gradient);
             }
@@ -90,7 +105,10 @@ pub(crate) fn fit(
             let cosine = 0.5 * (1.0 + (std::f32::consts::PI * done / steps).cos());
             adam.step(&mut net, &slopes, recipe.rate * cosine * ((done + 1.0) / WARM_UP).min(1.0));
         }
-        progress();
+        let loss = loss / (mean_weight * examples.len().max(1) as f32);
+        if !watch(Epoch { number, loss, net: &net }) {
+            break;
+        }
     }
     net
 }
@@ -99,6 +117,13 @@ pub(crate) fn fit(
 #[must_use]
 pub(crate) fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
+}
+
+/// What a probability costs, given the true one.
+#[must_use]
+pub(crate) fn cross_entropy(probability: f32, target: f32) -> f32 {
+    let sure = probability.clamp(1e-7, 1.0 - 1e-7);
+    -target * sure.ln() - (1.0 - target) * (1.0 - sure).ln()
 }
 
 /// What several nets, of one shape, say together.

@@ -1,7 +1,10 @@
 //! Sessions to train on or to evaluate with, from whatever file holds them. What a session file is, its header says.
 
 mod loghub;
+mod marks;
 mod sessions;
+mod source;
+pub(crate) mod write;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,8 +16,10 @@ use blocksift_detector::template::Template;
 use blocksift_detector::token::{Token, Tokenizer};
 use flate2::bufread::MultiGzDecoder;
 
-pub(crate) use loghub::{read_log, read_structured};
+pub(crate) use loghub::{read_log, read_structured, read_unlabelled};
+pub(crate) use marks::read as read_marks;
 pub(crate) use sessions::read as read_sessions;
+pub(crate) use source::Source;
 
 /// One labelled session, or several alike.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) natural: bool,
     /// How many such sessions this stands for.
     pub(crate) count: u32,
+    /// Time of the first event, milliseconds since 1970 in UTC; `None` where the file does not tell.
+    pub(crate) time_ms: Option<i64>,
     /// The events as tokens, whole, in order of the log.
     pub(crate) tokens: Vec<Token>,
 }
@@ -45,6 +52,20 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
+    fn add(&mut self, session: Session) {
+        let unknown = session.tokens.iter().filter(|&&token| token == Token::UNKNOWN).count() as u64;
+        self.events_unknown += unknown * u64::from(session.count);
+        self.list.push(session);
+    }
+
+    /// Days from the first session's begin to the last one's; `None` where no times are known.
+    #[must_use]
+    pub(crate) fn days(&self) -> Option<f64> {
+        let times = || self.list.iter().filter_map(|session| session.time_ms);
+        let span = times().max()? - times().min()?;
+        Some((span as f64 / 86_400_000.0).max(1.0 / 24.0))
+    }
+
     /// Whether these are parts of sessions, one for each node.
     #[must_use]
     pub(crate) fn per_node(&self) -> bool {

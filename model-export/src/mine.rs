@@ -17,7 +17,7 @@ use blocksift_detector::miner::{Mined, Miner, MinerSettings};
 use blocksift_detector::template::{Catalogue, Template, TemplateId};
 
 use crate::catalogue;
-use crate::train::{progress, write};
+use crate::{progress, write};
 use text::Closeness;
 
 /// Bytes of a message that are mined; a template of longer ones ends with `<*>`.

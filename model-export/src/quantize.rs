@@ -3,14 +3,15 @@
 
 use crate::net::{Net, Pass, Ready};
 
-/// Zero point of the embedding, so that padding is exactly zero.
-pub(crate) const EMBEDDING_ZERO: u8 = 128;
+/// Zero point of the convolution's output, where its smallest value lies: what a ReLU cuts off is below it. Values are
+/// signed, as tract computes with signed ones: unsigned ones would be shifted in each run.
+pub(crate) const FEATURES_ZERO: i8 = i8::MIN;
 
 /// The integer part of a net. A real value is `scale * (stored - zero point)`.
 #[derive(Clone, Debug)]
 pub(crate) struct Quantized {
-    /// `[rows][width]`, zero point [`EMBEDDING_ZERO`].
-    pub(crate) embedding: Vec<u8>,
+    /// `[rows][width]`, zero point 0, so that padding is exactly zero.
+    pub(crate) embedding: Vec<i8>,
     /// Scale of the embedding.
     pub(crate) embedding_scale: f32,
     /// `[filters][width][kernel]`, as ONNX orders it; zero point 0.
@@ -19,7 +20,7 @@ pub(crate) struct Quantized {
     pub(crate) conv_scale: f32,
     /// `[filters]`, scale `embedding_scale * conv_scale`.
     pub(crate) bias: Vec<i32>,
-    /// Scale of the convolution's output; its zero point 0 is the ReLU.
+    /// Scale of the convolution's output, whose zero point is [`FEATURES_ZERO`].
     pub(crate) output_scale: f32,
 }
 
@@ -30,8 +31,7 @@ impl Quantized {
         let shape = net.shape;
         let embedding_scale = largest(&net.embedding) / 127.0;
         let conv_scale = largest(&net.conv) / 127.0;
-        let embedding =
-            net.embedding.iter().map(|value| byte((value / embedding_scale).round() + 128.0)).collect();
+        let embedding = net.embedding.iter().map(|value| signed((value / embedding_scale).round())).collect();
         let mut conv = Vec::with_capacity(net.conv.len());
         for filter in 0..shape.filters {
             for place in 0..shape.width {
@@ -61,15 +61,6 @@ fn largest(values: &[f32]) -> f32 {
     values.iter().fold(1e-6, |largest, value| largest.max(value.abs()))
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "`as` saturates, which is wanted"
-)]
-fn byte(value: f32) -> u8 {
-    value as u8
-}
-
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is wanted")]
 fn signed(value: f32) -> i8 {
     value as i8
@@ -92,9 +83,9 @@ mod tests {
         let shape = Shape { rows: 5, length: 8, width: 4, kernel: 2, filters: 3, hidden: 2 };
         let net = Net::random(shape, &mut rand_chacha::ChaCha8Rng::seed_from_u64(1));
         let quantized = Quantized::new(&net, [[2u16, 3, 4].as_slice()].into_iter());
-        assert!(quantized.embedding[..4].iter().all(|&value| value == EMBEDDING_ZERO));
+        assert!(quantized.embedding[..4].iter().all(|&value| value == 0));
         for (stored, value) in quantized.embedding.iter().zip(&net.embedding) {
-            let back = (f32::from(*stored) - 128.0) * quantized.embedding_scale;
+            let back = f32::from(*stored) * quantized.embedding_scale;
             assert!((back - value).abs() <= 0.501 * quantized.embedding_scale);
         }
         // [filters][width][kernel] here, [kernel][width][filters] in the net.

@@ -2,7 +2,7 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod metrics;
-mod table;
+pub(crate) mod table;
 
 use std::collections::HashSet;
 
@@ -57,50 +57,48 @@ pub(crate) struct Sheet {
 }
 
 impl Sheet {
-    /// Measures `columns` over `groups`; `trained` are the hashes of the sequences that were trained on, where that
-    /// can be told.
+    /// Measures `columns` over `groups`; `unseen` says of each group whether training never saw it, where that can be
+    /// told.
     #[must_use]
     pub(crate) fn new(
         view: &'static str,
         groups: &[Group],
         columns: &[Column],
-        trained: Option<&HashSet<u32>>,
+        unseen: Option<&[bool]>,
         threshold: f32,
         abnormal_share: f64,
     ) -> Self {
         let normal: u64 = groups.iter().map(|group| group.normal).sum();
         let abnormal: u64 = groups.iter().map(|group| group.abnormal).sum();
-        let all = (normal + abnormal) as f64;
-        let weights = Weights {
-            normal: (1.0 - abnormal_share) * all / normal as f64,
-            abnormal: abnormal_share * all / abnormal as f64,
-        };
+        let weights = natural(groups, abnormal_share);
         let one = Weights { normal: 1.0, abnormal: 1.0 };
-        let is_unseen =
-            |group: &Group| trained.is_some_and(|seen| !seen.contains(&sequence_hash(&group.tokens)));
-        let unseen: Vec<bool> = groups.iter().map(is_unseen).collect();
-        let natural = groups.iter().any(|group| group.natural_normal + group.natural_abnormal > 0);
+        let is_sampled = groups.iter().any(|group| group.natural_normal + group.natural_abnormal > 0);
+        let is_grouped = groups.iter().any(|group| group.normal + group.abnormal > 1);
+        let mut subsets = vec![("all", Count::All, false, weights)];
+        if unseen.is_some() {
+            subsets.push(("unseen", Count::All, true, weights));
+        }
+        if is_grouped {
+            subsets.push(("distinct", Count::Once, false, one));
+        }
+        if is_sampled {
+            subsets.push(("natural", Count::Natural, false, one));
+            if unseen.is_some() {
+                subsets.push(("natural_unseen", Count::Natural, true, one));
+            }
+        }
         let mut rows = Vec::new();
         for column in columns {
-            let items = |natural: bool, only_unseen: bool| -> Vec<Item> {
-                let judged = groups.iter().zip(&unseen).zip(&column.verdicts);
-                let chosen = judged.filter(|((_, unseen), _)| **unseen || !only_unseen);
-                let items =
-                    chosen.map(|((group, _), &(score, flagged))| item(group, score, flagged, natural));
-                items.filter(|item| item.normal + item.abnormal > 0.0).collect()
-            };
-            let mut add = |subset, natural, only_unseen, weights| {
-                rows.push(Row::new(column.name, subset, &items(natural, only_unseen), weights));
-            };
-            add("all", false, false, weights);
-            if trained.is_some() {
-                add("unseen", false, true, weights);
-            }
-            if natural {
-                add("natural", true, false, one);
-            }
-            if natural && trained.is_some() {
-                add("natural_unseen", true, true, one);
+            for &(subset, count, only_unseen, weights) in &subsets {
+                let judged = groups.iter().zip(&column.verdicts).enumerate();
+                let chosen = judged.filter(|(at, _)| {
+                    !only_unseen || unseen.and_then(|unseen| unseen.get(*at)).copied().unwrap_or(false)
+                });
+                let items: Vec<Item> = chosen
+                    .map(|(_, (group, &(score, flagged)))| item(group, score, flagged, count))
+                    .filter(|item| item.normal + item.abnormal > 0.0)
+                    .collect();
+                rows.push(Row::new(column.name, subset, &items, weights));
             }
         }
         Self { view, threshold, abnormal_share, sessions: normal + abnormal, abnormal, rows }
@@ -183,9 +181,41 @@ pub(crate) fn count_vector(groups: &[Group], novelty: &HashSet<u64>) -> Column {
     Column { name: "count_vector", verdicts: groups.iter().map(verdict).collect() }
 }
 
-fn item(group: &Group, score: f32, flagged: bool, natural: bool) -> Item {
-    let (normal, abnormal) =
-        if natural { (group.natural_normal, group.natural_abnormal) } else { (group.normal, group.abnormal) };
+/// How sessions of one sequence are counted.
+#[derive(Clone, Copy)]
+enum Count {
+    /// Each.
+    All,
+    /// Those of the sample with the natural class ratio.
+    Natural,
+    /// Once for each class that it has sessions of: without duplicates.
+    Once,
+}
+
+/// Factors that give the classes their natural ratio and leave the number of sessions as it is.
+#[must_use]
+pub(crate) fn natural(groups: &[Group], abnormal_share: f64) -> Weights {
+    let normal: u64 = groups.iter().map(|group| group.normal).sum();
+    let abnormal: u64 = groups.iter().map(|group| group.abnormal).sum();
+    let all = (normal + abnormal) as f64;
+    Weights {
+        normal: (1.0 - abnormal_share) * all / normal as f64,
+        abnormal: abnormal_share * all / abnormal as f64,
+    }
+}
+
+/// Which groups have a sequence that is not among `trained`.
+#[must_use]
+pub(crate) fn unseen(groups: &[Group], trained: &HashSet<u32>) -> Vec<bool> {
+    groups.iter().map(|group| !trained.contains(&sequence_hash(&group.tokens))).collect()
+}
+
+fn item(group: &Group, score: f32, flagged: bool, count: Count) -> Item {
+    let (normal, abnormal) = match count {
+        Count::All => (group.normal, group.abnormal),
+        Count::Natural => (group.natural_normal, group.natural_abnormal),
+        Count::Once => (group.normal.min(1), group.abnormal.min(1)),
+    };
     Item { score, flagged, normal: normal as f64, abnormal: abnormal as f64 }
 }
 

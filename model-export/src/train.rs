@@ -1,62 +1,75 @@
-//! `model-export train`: from labelled sessions to one .onnx file and its model card.
+//! `model-export train`: from sessions to one .onnx file and its model card.
 
+mod data;
+mod file;
+pub(crate) mod journal;
 mod nets;
+mod unlabelled;
 mod views;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use blocksift_detector::Model;
-use blocksift_detector::model::{Decision, Golden, Metadata, TokenizerSpec, Training};
-use blocksift_detector::template::{Catalogue, Template};
-use blocksift_detector::token::{Token, Tokenizer, counts, counts_hash, sequence_hash};
-use indicatif::{ProgressBar, ProgressStyle};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use serde_json::Value;
-use xxhash_rust::xxh3::Xxh3;
+use blocksift_detector::model::Metadata;
+use blocksift_detector::token::Tokenizer;
+use serde_json::{Value, json};
 
-use crate::dataset::{Group, Part, Shares, group, split};
+use crate::dataset::{By, Group, Part};
 use crate::evaluate::{share, verdicts};
-use crate::input::{self, Keys, Session, Sessions};
-use crate::net::Net;
+use crate::input::Source;
+use crate::method::{self, Lesson, Method, Reading, Surprise};
 use crate::quantize::Quantized;
 use crate::sheet::metrics::Item;
-use crate::sheet::{ABNORMAL_SHARE, Column, Sheet, count_vector};
-use crate::{card, catalogue, graph, threshold};
+use crate::sheet::{ABNORMAL_SHARE, Column, Sheet, count_vector, unseen};
+use crate::{card, graph, threshold};
+use data::Data;
+use file::{About, Made};
+pub(crate) use file::{golden, quantiles};
 use views::Views;
-
-/// Golden inputs in a file.
-const GOLDEN: usize = 8;
 
 /// Arguments of `train`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Labelled sessions, plain or gzip: a CSV with the columns `label` and `events`, or one that counts sequences
-    #[arg(long, value_name = "FILE", group = "input")]
-    sessions: Option<PathBuf>,
-    /// LogHub's Event_traces.csv (BlockId, Label, Type, Features, ...)
-    #[arg(long, value_name = "FILE", group = "input")]
-    traces: Option<PathBuf>,
-    /// Raw log, plain or gzip, such as LogHub's HDFS.log; needs --labels
-    #[arg(long, value_name = "FILE", group = "input", requires = "labels")]
-    log: Option<PathBuf>,
-    /// Log cut into columns, such as HDFS_100k.log_structured.csv; needs --labels
-    #[arg(long, value_name = "FILE", group = "input", requires = "labels")]
-    structured: Option<PathBuf>,
-    /// Labels by block, such as LogHub's anomaly_label.csv (BlockId, Label)
-    #[arg(long, value_name = "FILE")]
-    labels: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
+    /// Raw logs that nobody has labelled (or a session file, whose labels are not looked at): the best of the methods that
+    /// need no labels is chosen; files in one folder are one node's
+    #[arg(long, value_name = "LOG", num_args = 1.., conflicts_with = "input")]
+    unlabelled: Vec<PathBuf>,
+    /// False flags on one node and day that are put up with, with --unlabelled
+    #[arg(long, value_name = "COUNT", default_value_t = 1.0)]
+    false_flags: f64,
+    /// Sessions of one node and day, with --unlabelled; without it as the logs have them
+    #[arg(long, value_name = "COUNT")]
+    sessions_per_day: Option<f64>,
+    /// How sessions are judged
+    #[arg(long, value_enum, default_value_t = Method::Cnn)]
+    method: Method,
+    /// What methods other than cnn and next-event read of a session
+    #[arg(long, value_enum, default_value_t = Reading::Counts)]
+    reading: Reading,
+    /// How next-event judges
+    #[arg(long, value_enum, default_value_t = Surprise::LogProbability)]
+    surprise: Surprise,
     /// Table of events (key, logger, level, template); without it that of HDFS_v1
     #[arg(long, value_name = "FILE")]
     catalogue: Option<PathBuf>,
     /// Sessions cut by node (column `node`): the model then also learns what a single DataNode and the NameNode see
     #[arg(long, value_name = "FILE")]
     node_sessions: Option<PathBuf>,
+    /// Take only the sessions of the sample with the natural class ratio (column `natural`)
+    #[arg(long)]
+    natural: bool,
+    /// How sessions are split into training, validation and test
+    #[arg(long, value_enum, default_value_t = By::Sequence)]
+    split: By,
     /// Model file to write
-    #[arg(long, default_value = "model.onnx")]
+    #[arg(long, short = 'o', default_value = "model.onnx")]
     out: PathBuf,
+    /// Directory for configuration, figures by epoch and curves
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
     /// Model card to write, too
     #[arg(long)]
     card: Option<PathBuf>,
@@ -75,6 +88,12 @@ pub(crate) struct Args {
     /// Passes over the training sequences
     #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: u32,
+    /// Epochs without a better validation loss after which a net is taken as it was at its best; 0: never
+    #[arg(long, default_value_t = 0)]
+    patience: u32,
+    /// What a label is short of certainty
+    #[arg(long, default_value_t = 0.0)]
+    smoothing: f32,
     /// Sequences in a step
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
@@ -125,22 +144,11 @@ pub(crate) struct Args {
     json: Option<PathBuf>,
 }
 
-/// Sessions and how they are split.
-struct Data {
-    catalogue: Vec<Template>,
-    tokenizer: TokenizerSpec,
-    sessions: Sessions,
-    nodes: Option<Sessions>,
-    groups: Vec<Group>,
-    parts: Vec<Part>,
-    fingerprint: String,
-}
-
-impl Data {
-    fn of(&self, part: Part) -> Vec<Group> {
-        let pairs = self.groups.iter().zip(&self.parts);
-        pairs.filter(|(_, found)| **found == part).map(|(group, _)| group.clone()).collect()
-    }
+/// The parts of the data, by sequence.
+struct Parts {
+    train: Vec<Group>,
+    validation: Vec<Group>,
+    test: Vec<Group>,
 }
 
 /// Runs the command.
@@ -148,9 +156,52 @@ impl Data {
 /// # Errors
 /// Says which file is not usable, and why.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let data = read(args)?;
-    let (train, validation, test) = (data.of(Part::Train), data.of(Part::Validation), data.of(Part::Test));
-    for (name, groups) in [("training", &train), ("validation", &validation), ("test", &test)] {
+    if !args.unlabelled.is_empty() {
+        return unlabelled::run(args);
+    }
+    let data = Data::read(args)?;
+    let parts = parts(&data)?;
+    let normal_weight =
+        args.normal_weight.unwrap_or_else(|| nets::natural_weight(&parts.train, args.abnormal_share));
+    let views = Views::new(&data, Part::Train, f64::from(normal_weight));
+    let (made, entries) = make(args, &data, &parts, &views, normal_weight);
+    let known: Vec<&Group> = parts.train.iter().chain(&views.by_node).chain(&views.namenode).collect();
+    let about = About {
+        name: &args.name,
+        licence: &args.licence,
+        catalogue: &data.catalogue,
+        tokenizer: &data.tokenizer,
+        unknown_warn: !args.no_unknown_warn,
+        data: &data.fingerprint,
+        seed: args.seed,
+    };
+    let all: Vec<&Group> = known.iter().copied().chain(&parts.validation).collect();
+    let mut metadata = file::metadata(&about, &known, &all);
+    // The file is made three times: to choose the threshold by its own scores, to measure, and with the figures.
+    let mut model = made.load(&metadata)?;
+    let scores = verdicts(&mut model, &parts.validation)?;
+    metadata.decision.threshold = threshold::choose(&items(&parts.validation, &scores), args.abnormal_share);
+    metadata.decision.quantiles = quantiles(&parts.train, &verdicts(&mut model, &parts.train)?);
+    metadata.golden = golden(&mut model, args.seed)?;
+    let mut model = made.load(&metadata)?;
+    let sheet = measure(args, &made, &mut model, &parts.test)?;
+    metadata.scores = Value::Object(sheet.json());
+    finish(args, &made, &metadata, &sheet, &parts)?;
+    match &args.run {
+        Some(folder) => journal::write(folder, &config(args, &data, &parts), &entries, &metadata.scores),
+        None => Ok(()),
+    }
+}
+
+fn parts(data: &Data) -> Result<Parts> {
+    let parts = Parts {
+        train: data.of(Part::Train),
+        validation: data.of(Part::Validation),
+        test: data.of(Part::Test),
+    };
+    for (name, groups) in
+        [("training", &parts.train), ("validation", &parts.validation), ("test", &parts.test)]
+    {
         let has = |class: fn(&Group) -> u64| groups.iter().any(|group| class(group) > 0);
         if !has(|group| group.normal) || !has(|group| group.abnormal) {
             bail!(
@@ -158,222 +209,103 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             );
         }
     }
-    let examples = nets::Examples::new(&data, args);
-    let net = nets::fitted(&examples, args);
-    let quantized = Quantized::new(&net, examples.windows());
-    let views = Views::new(&data, Part::Train);
-    let known: Vec<&Group> = train.iter().chain(&views.by_node).chain(&views.namenode).collect();
-    let mut metadata = metadata(args, &data, &known, &validation);
-    // The file is made three times: to choose the threshold by its own scores, to measure, and with the figures.
-    let mut model = load(&net, &quantized, &metadata)?;
-    let items = |groups: &[Group], scores: &[(f32, bool)]| -> Vec<Item> {
-        let item = |(group, &(score, flagged)): (&Group, &(f32, bool))| Item {
-            score,
-            flagged,
-            normal: group.normal as f64,
-            abnormal: group.abnormal as f64,
-        };
-        groups.iter().zip(scores).map(item).collect()
+    Ok(parts)
+}
+
+/// Fits the method that is asked for.
+fn make(
+    args: &Args,
+    data: &Data,
+    parts: &Parts,
+    views: &Views,
+    normal_weight: f32,
+) -> (Made, Vec<journal::Entry>) {
+    if args.method == Method::Cnn {
+        let examples = nets::Examples::new(data, parts, views, args, normal_weight);
+        let (net, entries) = nets::fitted(&examples, args);
+        let quantized = Quantized::new(&net, examples.windows());
+        return (Made::Cnn(Box::new(net), Box::new(quantized)), entries);
+    }
+    let tokenizer = Tokenizer::new(data.tokenizer.length, &data.tokenizer.vocabulary);
+    let known: Vec<Group> =
+        parts.train.iter().chain(&views.by_node).chain(&views.namenode).cloned().collect();
+    let weight = f64::from(normal_weight);
+    let lesson = Lesson::new(&known, &tokenizer, &data.catalogue, args.reading, weight, args.seed);
+    let lesson = Lesson { surprise: args.surprise, ..lesson };
+    (Made::Other(method::fit(args.method, &lesson)), Vec::new())
+}
+
+fn items(groups: &[Group], scores: &[(f32, bool)]) -> Vec<Item> {
+    let item = |(group, &(score, flagged)): (&Group, &(f32, bool))| Item {
+        score,
+        flagged,
+        normal: group.normal as f64,
+        abnormal: group.abnormal as f64,
     };
-    let scores = verdicts(&mut model, &validation)?;
-    metadata.decision.threshold = threshold::choose(&items(&validation, &scores), args.abnormal_share);
-    metadata.decision.quantiles = quantiles(&train, &verdicts(&mut model, &train)?);
-    metadata.golden = golden(&mut model, args.seed)?;
-    let mut model = load(&net, &quantized, &metadata)?;
-    let sheet = measure(args, &net, &mut model, &test)?;
-    metadata.scores = Value::Object(sheet.json());
-    let bytes = graph::write(&net, &quantized, &metadata)?;
+    groups.iter().zip(scores).map(item).collect()
+}
+
+/// Writes the file, the sheet and the card.
+fn finish(args: &Args, made: &Made, metadata: &Metadata, sheet: &Sheet, parts: &Parts) -> Result<()> {
+    let bytes = graph::write(made.graph(), metadata)?;
     let model = Model::from_onnx(&bytes)?;
-    write(&args.out, &bytes)?;
+    crate::write(&args.out, &bytes)?;
     let summary = format!(
         "{} written, {} bytes, model {}: {} sequences trained on, {} for validation, {} for the test\n\ntest sessions, {sheet}",
         args.out.display(),
         bytes.len(),
         model.id,
-        train.len(),
-        validation.len(),
-        test.len()
+        parts.train.len(),
+        parts.validation.len(),
+        parts.test.len()
     );
     crate::print(&summary);
     if let Some(path) = &args.json {
-        write(path, (serde_json::to_string_pretty(&metadata.scores)? + "\n").as_bytes())?;
+        crate::write(path, (serde_json::to_string_pretty(&metadata.scores)? + "\n").as_bytes())?;
     }
     if let Some(path) = &args.card {
         let text = card::write(&card::Facts {
-            metadata: &metadata,
-            net: &net,
-            sheet: &sheet,
+            metadata,
+            sheet: &sheet.to_string(),
+            how: &card::how(args.method, made.parameters()),
             id: &model.id,
-            command: card::command(std::env::args().skip(1)),
+            command: &card::command(std::env::args().skip(1)),
             bytes: bytes.len(),
         });
-        write(path, text.as_bytes())?;
+        crate::write(path, text.as_bytes())?;
     }
     Ok(())
 }
 
-fn read(args: &Args) -> Result<Data> {
-    let catalogue = catalogue::read(args.catalogue.as_deref())?;
-    let vocabulary = catalogue.iter().map(Template::id).collect();
-    let spec = TokenizerSpec {
-        length: args.length as usize,
-        vocabulary,
-        refinements: Vec::new(),
-        node_window_ms: None,
-    };
-    let tokenizer = Tokenizer::new(spec.length, &spec.vocabulary);
-    let keys = Keys::new(&catalogue, &tokenizer);
-    let compiled = Catalogue::new(catalogue.clone());
-    let labels = args.labels.as_deref().unwrap_or_else(|| Path::new(""));
-    let (path, sessions) = match (&args.sessions, &args.traces, &args.log, &args.structured) {
-        (Some(path), ..) | (_, Some(path), ..) => (path, input::read_sessions(path, &keys)?),
-        (_, _, Some(path), _) => {
-            let bar = progress(fs::metadata(path).map_or(0, |file| file.len()), "reading {bytes} {elapsed}");
-            (path, input::read_log(path, labels, &compiled, &tokenizer, |bytes| bar.inc(bytes))?)
-        }
-        (_, _, _, Some(path)) => (path, input::read_structured(path, labels, &compiled, &tokenizer)?),
-        _ => bail!("nothing to train on; give --sessions, --traces, --log or --structured"),
-    };
-    if sessions.per_node() {
-        bail!("{} holds parts of sessions; give it with --node-sessions beside whole ones", path.display());
-    }
-    report_gaps(path, &sessions);
-    let nodes = args.node_sessions.as_deref().map(|path| input::read_sessions(path, &keys)).transpose()?;
-    let groups = group(&sessions.list);
-    let shares = Shares { validation: args.validation_percent, test: args.test_percent };
-    let parts = split(&groups, shares, args.seed);
-    let fingerprint = fingerprint(&sessions.list, nodes.as_ref());
-    Ok(Data { catalogue, tokenizer: spec, sessions, nodes, groups, parts, fingerprint })
-}
-
-fn report_gaps(path: &Path, sessions: &Sessions) {
-    if sessions.events_unknown > 0 {
-        let count = sessions.events_unknown;
-        crate::warn(&format!("{}: {count} events are of templates that the catalogue lacks", path.display()));
-    }
-    if sessions.unlabelled > 0 {
-        crate::warn(&format!(
-            "{}: {} blocks have no label and are left out",
-            path.display(),
-            sessions.unlabelled
-        ));
-    }
-}
-
-/// Hash over what was read, whatever file it came from.
-fn fingerprint(sessions: &[Session], nodes: Option<&Sessions>) -> String {
-    let mut hasher = Xxh3::new();
-    for session in sessions.iter().chain(nodes.iter().flat_map(|nodes| &nodes.list)) {
-        hasher.update(session.block.as_bytes());
-        hasher.update(session.node.as_deref().unwrap_or_default().as_bytes());
-        hasher.update(&[u8::from(session.abnormal)]);
-        hasher.update(&session.count.to_le_bytes());
-        for token in &session.tokens {
-            hasher.update(&token.0.to_le_bytes());
-        }
-    }
-    format!("{:016x}", hasher.digest())
-}
-
-fn metadata(args: &Args, data: &Data, train: &[&Group], validation: &[Group]) -> Metadata {
-    let normal = train.iter().filter(|group| group.normal > 0);
-    let known = train.iter().copied().chain(validation);
-    let length = data.tokenizer.length;
-    Metadata {
-        name: args.name.clone(),
-        licence: args.licence.clone(),
-        catalogue: data.catalogue.clone(),
-        tokenizer: data.tokenizer.clone(),
-        decision: Decision {
-            threshold: 0.5,
-            novel_counts: false,
-            unknown_warn: !args.no_unknown_warn,
-            quantiles: Vec::new(),
+fn config(args: &Args, data: &Data, parts: &Parts) -> Value {
+    json!({
+        "command": card::command(std::env::args().skip(1)),
+        "version": env!("CARGO_PKG_VERSION"),
+        "arguments": format!("{args:?}"),
+        "data": data.fingerprint,
+        "sequences": {
+            "train": parts.train.len(),
+            "validation": parts.validation.len(),
+            "test": parts.test.len(),
         },
-        novelty: normal.map(|group| counts_hash(counts(&group.tokens))).collect(),
-        training: Training {
-            data: data.fingerprint.clone(),
-            seed: args.seed,
-            sessions: known.clone().map(|group| group.normal + group.abnormal).sum(),
-            sequences: Metadata::encode_sequences(known.map(|group| sequence_hash(&group.tokens))),
-        },
-        scores: Value::Null,
-        // Replaced once the file can be run; a reader wants at least one.
-        golden: vec![Golden { tokens: vec![Token::PAD; length], score: 0.0 }],
-    }
+    })
 }
 
-/// The model as an agent would load it, but for the golden inputs, which are still to be found.
-fn load(net: &Net, quantized: &Quantized, metadata: &Metadata) -> Result<Model> {
-    let bytes = graph::write(net, quantized, metadata)?;
-    let (mut metadata, scorer) = blocksift_detector::score::onnx::load(&bytes)?;
-    metadata.golden.clear();
-    Ok(Model::new(metadata, &bytes, Box::new(scorer))?)
-}
-
-/// Inputs drawn at random, of all lengths and templates, with the scores they have.
-fn golden(model: &mut Model, seed: u64) -> Result<Vec<Golden>> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let (length, rows) = (model.tokenizer.length(), u16::try_from(model.tokenizer.rows())?);
-    let mut found = Vec::with_capacity(GOLDEN);
-    for at in 0..GOLDEN {
-        let events = length * at / (GOLDEN - 1);
-        let tokens: Vec<Token> = (0..events).map(|_| Token(rng.random_range(1..rows))).collect();
-        let window = model.tokenizer.window(&tokens);
-        let score = model.score(std::slice::from_ref(&window))?.first().copied().unwrap_or(f32::NAN);
-        found.push(Golden { tokens: window.0.to_vec(), score });
-    }
-    Ok(found)
-}
-
-/// Scores of the normal sessions at the quantiles 0, .1 ... 1.
-fn quantiles(groups: &[Group], scores: &[(f32, bool)]) -> Vec<f32> {
-    let mut sorted: Vec<(f32, u64)> =
-        groups.iter().zip(scores).map(|(group, (score, _))| (*score, group.normal)).collect();
-    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let all: u64 = sorted.iter().map(|(_, count)| count).sum();
-    let at = |tenth: u64| {
-        let mut below = 0;
-        let found = sorted.iter().find(|(_, count)| {
-            below += count;
-            *count > 0 && below * 10 >= all * tenth
-        });
-        found.map_or(0.0, |(score, _)| *score)
-    };
-    (0..=10).map(at).collect()
-}
-
-fn measure(args: &Args, net: &Net, model: &mut Model, test: &[Group]) -> Result<Sheet> {
+fn measure(args: &Args, made: &Made, model: &mut Model, test: &[Group]) -> Result<Sheet> {
     let threshold = model.metadata.decision.threshold;
-    let int8 = Column { name: "int8", verdicts: verdicts(model, test)? };
-    let float = nets::scores(net, &model.tokenizer, test);
-    let float = Column {
-        name: "float",
-        verdicts: float.into_iter().map(|score| (score, score >= threshold)).collect(),
-    };
-    let rule = count_vector(test, &model.metadata.novelty);
-    let trained = model.metadata.trained_sequences()?;
-    Ok(Sheet::new("merged", test, &[int8, float, rule], Some(&trained), threshold, args.abnormal_share))
-}
-
-/// A progress bar, drawn on a terminal only.
-pub(crate) fn progress(length: u64, template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    match ProgressStyle::with_template(&format!("{{bar:40}} {{percent}} % {template}")) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+    let name = if args.method == Method::Cnn { "int8" } else { args.method.name() };
+    let mut columns = vec![Column { name, verdicts: verdicts(model, test)? }];
+    if args.method == Method::Cnn {
+        let float = made.float_scores(&model.tokenizer, test);
+        let verdicts = float.into_iter().map(|score| (score, score >= threshold)).collect();
+        columns.push(Column { name: "float", verdicts });
     }
-}
-
-/// Replaces a file as a whole.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().with_context(|| format!("{} is not a file name", path.display()))?;
-    let mut partial = name.to_owned();
-    partial.push(".partial");
-    let partial = path.with_file_name(partial);
-    let failed = || format!("{} cannot be written; check the directory", path.display());
-    fs::write(&partial, bytes).with_context(failed)?;
-    fs::rename(&partial, path).with_context(failed)
+    if args.method != Method::CountVector {
+        columns.push(count_vector(test, &model.metadata.novelty));
+    }
+    let trained = model.metadata.trained_sequences()?;
+    let unseen = unseen(test, &trained);
+    Ok(Sheet::new("merged", test, &columns, Some(&unseen), threshold, args.abnormal_share))
 }
 
 #[cfg(test)]

@@ -11,9 +11,12 @@ use crate::otlp::tests::report;
 
 fn session(id: u64) -> SessionState {
     let state = json!({
-        "id": id, "block": -1, "pool": "BP-1", "active_ms": 5, "speaking": true, "flagged": false,
-        "unknown_warn": false, "templates": ["Receiving block <blk>"], "loggers": ["DataNode"], "events": [],
-        "dropped": [[0, 2]],
+        "id": id, "block": -1, "pool": "BP-1", "of_node": false, "active_ms": 5, "order": 9, "speaking": true,
+        "flagged": false, "unknown_warn": false, "events": [], "dropped": [[0, 2]],
+        "statements": [{
+            "template": "Receiving block <blk>", "bucket": 0, "level": "INFO", "logger": "DataNode",
+            "exception": "", "frame": "",
+        }],
     });
     serde_json::from_value(state).unwrap()
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::BlockId;
 use crate::ledger::{Ledger, Summary};
+use crate::miner::{self, Miner, MinerSettings};
 use crate::parser::shard_of;
 use crate::session::{Flags, List, PoolId, Session, SessionEvent, Sessions, Slot};
 use crate::settings::FileId;
@@ -66,6 +67,9 @@ pub struct Snapshot {
     pub files: Vec<(FileId, u64, Ledger)>,
     /// What became of everything so far.
     pub summary: Summary,
+    /// What was mined of the messages that the vocabulary lacks.
+    #[serde(default)]
+    pub templates: miner::Snapshot,
 }
 
 impl Detector {
@@ -73,7 +77,7 @@ impl Detector {
     ///
     /// ```
     /// # use blocksift_detector::{Detector, FileId, Model, Settings, detector::Snapshot};
-    /// # fn restart(old: &Detector, model: Model, now_ms: i64, file: FileId, bytes: &[u8]) -> serde_json::Result<()> {
+    /// # fn restart(old: &mut Detector, model: Model, now_ms: i64, file: FileId, bytes: &[u8]) -> serde_json::Result<()> {
     /// let kept = serde_json::to_string(&old.snapshot())?;
     ///
     /// let mut detector = Detector::new(model, Settings::default());
@@ -84,8 +88,8 @@ impl Detector {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.mine();
         let statements = &self.statements;
         let of_shard = |sessions: &Sessions| {
             sessions.slots().filter_map(|slot| state(statements, sessions, slot)).collect::<Vec<_>>()
@@ -97,6 +101,7 @@ impl Detector {
             sessions: self.shards.iter().flat_map(|shard| of_shard(&shard.sessions)).collect(),
             files,
             summary: self.summary(),
+            templates: self.miner.as_ref().map(Miner::snapshot).unwrap_or_default(),
         }
     }
 
@@ -126,7 +131,8 @@ impl Detector {
     /// Goes on where another detector stopped, which was told the time last before any of these sessions spoke again.
     /// A detector with equal settings gives the reports that the other one would have given.
     pub fn restore(&mut self, snapshot: Snapshot) {
-        let Snapshot { mut sessions, files, summary } = snapshot;
+        let Snapshot { mut sessions, files, summary, templates } = snapshot;
+        self.miner = Miner::restore(MinerSettings::default(), &templates).ok();
         self.totals = Summary { sessions_open: 0, ..summary.at_most(NUMBER_MAX) };
         sessions.sort_by_key(|state| (state.order, state.id));
         for state in &sessions {

@@ -223,7 +223,7 @@ fn run_with_restart(log: &[u8], cut: usize, quiet: bool) -> (Vec<Report>, Summar
     let checkpoint = first.checkpoint(A);
     let mut second = detector(settings);
     let files = vec![(A, checkpoint, first.ledger(A))];
-    second.restore(Snapshot { sessions, files, summary: first.summary() });
+    second.restore(Snapshot { sessions, files, summary: first.summary(), ..Snapshot::default() });
     second.push(A, checkpoint, &log[usize::try_from(checkpoint).unwrap()..]);
     second.end_of_file(A);
     second.finish();

@@ -29,9 +29,9 @@ const OUTPUT: (&str, DataType) = ("score", DataType::Float);
 #[rustfmt::skip]
 const OPERATORS: &[&str] = &[
     "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv",
-    "DequantizeLinear", "Div", "Elu", "Equal", "Expand", "Flatten", "Gather", "Gemm", "GlobalAveragePool",
-    "GlobalMaxPool", "Greater", "HardSigmoid", "Identity", "LeakyRelu", "Less", "MatMul", "Max", "MaxPool", "Min", "Mul",
-    "Not", "Pad", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
+    "DequantizeLinear", "Div", "Elu", "Equal", "Exp", "Expand", "Flatten", "Gather", "Gemm", "GlobalAveragePool",
+    "GlobalMaxPool", "Greater", "HardSigmoid", "Identity", "LeakyRelu", "Less", "Log", "MatMul", "Max", "MaxPool", "Min",
+    "Mul", "Neg", "Not", "Pad", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
     "Reshape", "Shape", "Sigmoid", "Slice", "Softmax", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 ];
 

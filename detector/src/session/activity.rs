@@ -93,6 +93,11 @@ impl Activity {
         }
     }
 
+    /// Takes out the entry that [`oldest`](Self::oldest) gave last.
+    pub(super) fn pop(&mut self) {
+        self.front.pop();
+    }
+
     /// Bytes that all this takes.
     pub(super) fn memory_bytes(&self) -> usize {
         let buckets = self.buckets.iter().map(|(_, slots)| slots);
@@ -126,6 +131,7 @@ mod tests {
                     let expected = orders.iter().map(|(&slot, &order)| (order, slot)).min();
                     prop_assert_eq!(oldest, expected);
                     if let Some((_, slot)) = oldest {
+                        activity.pop();
                         orders.remove(&slot);
                         entered.remove(&slot);
                     }

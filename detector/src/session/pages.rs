@@ -14,14 +14,17 @@ const NONE: u32 = u32::MAX;
 /// No place.
 const NO_PLACE: u16 = u16::MAX;
 
-/// Sizes of pieces in bytes. Steps of 16 while most sessions are that small, then about a quarter more each.
-const SIZES: [usize; 36] = [
-    16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 320, 384, 448, 512, 640, 768,
-    896, 1_024, 1_536, 2_048, 3_072, 4_096, 6_144, 8_192, 12_288, 16_384, 24_576, 32_768, 49_152, 65_520,
+/// Sizes of pieces in bytes, multiples of 32. Most sessions take 128 bytes or less, and each size that one grows through
+/// costs it a copy.
+const SIZES: [usize; 23] = [
+    64, 128, 192, 256, 320, 384, 512, 640, 768, 1_024, 1_536, 2_048, 3_072, 4_096, 6_144, 8_192, 12_288,
+    16_384, 24_576, 32_768, 40_960, 49_152, 65_504,
 ];
+/// Bytes that are copied at once.
+const COPIED_BYTES: usize = 32;
 
 /// Bytes that the largest piece holds.
-pub(crate) const PIECE_BYTES_MAX: usize = 65_520;
+pub(crate) const PIECE_BYTES_MAX: usize = 65_504;
 
 /// Which of the sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +35,10 @@ impl Size {
 
     /// The smallest size that holds `bytes`; `None` if there is none.
     pub(crate) fn holding(bytes: usize) -> Option<Self> {
-        let at = if bytes <= 256 {
-            bytes.div_ceil(16).max(1) - 1
-        } else {
-            SIZES.iter().position(|&size| size >= bytes)?
+        let at = match bytes {
+            0..=64 => 0,
+            65..=128 => 1,
+            _ => SIZES.iter().position(|&size| size >= bytes)?,
         };
         u8::try_from(at).ok().map(Self)
     }
@@ -144,25 +147,19 @@ impl Pages {
         page.and_then(|page| page.bytes.get_mut(start..start + size.bytes())).unwrap_or_default()
     }
 
-    /// Copies the first `bytes` of a piece to another one.
-    pub(crate) fn copy(
-        &mut self,
-        (from, from_size): (Piece, Size),
-        (to, to_size): (Piece, Size),
-        bytes: usize,
-    ) {
-        let start = usize::from(from.place()) * from_size.bytes();
-        if from.page() == to.page() {
-            // Pieces of one page have one size, and nobody moves to the same size.
-            return;
-        }
+    /// Copies all of a piece to a larger one.
+    pub(crate) fn copy(&mut self, (from, from_size): (Piece, Size), (to, to_size): (Piece, Size)) {
         let numbers = [from.page(), to.page()].map(|page| usize::try_from(page).unwrap_or(usize::MAX));
+        // Pieces of one page have one size, so these are two pages.
         let Ok([source, target]) = self.pages.get_disjoint_mut(numbers) else { return };
-        let to_start = usize::from(to.place()) * to_size.bytes();
-        if let (Some(source), Some(target)) =
-            (source.bytes.get(start..start + bytes), target.bytes.get_mut(to_start..to_start + bytes))
-        {
-            target.copy_from_slice(source);
+        let (start, end) =
+            (usize::from(from.place()) * from_size.bytes(), usize::from(to.place()) * to_size.bytes());
+        let source = source.bytes.get(start..start + from_size.bytes()).unwrap_or_default();
+        let target = target.bytes.get_mut(end..end + to_size.bytes()).unwrap_or_default();
+        // By few bytes at once, for most pieces are no larger.
+        let target = target.as_chunks_mut::<COPIED_BYTES>().0;
+        for (from, to) in source.as_chunks::<COPIED_BYTES>().0.iter().zip(target) {
+            *to = *from;
         }
     }
 
@@ -303,7 +300,7 @@ mod tests {
         for bytes in 0..=PIECE_BYTES_MAX {
             let size = Size::holding(bytes).unwrap();
             assert!(size.bytes() >= bytes);
-            assert!(bytes <= 16 || SIZES[usize::from(size.0) - 1] < bytes, "{bytes}");
+            assert!(bytes <= 64 || SIZES[usize::from(size.0) - 1] < bytes, "{bytes}");
         }
         assert_eq!(Size::holding(PIECE_BYTES_MAX + 1), None);
     }
@@ -311,11 +308,11 @@ mod tests {
     #[test]
     fn pages_that_fell_empty_serve_other_sizes() {
         let mut pages = Pages::new();
-        let (small, large) = (Size::holding(16).unwrap(), Size::holding(100).unwrap());
+        let (small, large) = (Size::holding(64).unwrap(), Size::holding(128).unwrap());
         let pieces: Vec<Piece> = (0..50_000).map(|_| pages.take(small)).collect();
         let before = pages.pages.len();
         pieces.into_iter().for_each(|piece| pages.free(piece, small));
-        for _ in 0..6_000 {
+        for _ in 0..24_000 {
             pages.take(large);
         }
         assert_eq!(pages.pages.len(), before);

@@ -1,6 +1,7 @@
 //! What the wildcards of a matched template took.
 
 use super::part::Wildcard;
+use super::trie::Recent;
 use crate::key::{BlockId, Key};
 
 /// Wildcards of one template whose text is kept; further ones match but are not kept.
@@ -29,13 +30,15 @@ pub struct Captures {
     all: [Capture; CAPTURES_MAX],
     count: usize,
     hides: bool,
+    /// What was found last with these captures, which makes the next search short.
+    pub(super) recent: Recent,
 }
 
 impl Captures {
     /// Without captures, to be filled by [`find_with`](super::Catalogue::find_with) again and again.
     #[must_use]
     pub fn new() -> Self {
-        Self { all: [Capture::NONE; CAPTURES_MAX], count: 0, hides: false }
+        Self { all: [Capture::NONE; CAPTURES_MAX], count: 0, hides: false, recent: Recent::NONE }
     }
 
     /// The captures in the order of the wildcards.

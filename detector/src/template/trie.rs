@@ -12,6 +12,7 @@
 //! regexes that says which templates to try.
 
 mod build;
+mod program;
 mod rival;
 mod walk;
 
@@ -19,6 +20,8 @@ use memchr::memmem::Finder;
 
 use super::captures::Captures;
 use super::part::Wildcard;
+use program::Op;
+pub(super) use program::Recent;
 
 /// No template, or no table.
 const NONE: u32 = u32::MAX;
@@ -36,6 +39,9 @@ pub(super) struct Trie {
     needles: Vec<Finder<'static>>,
     /// By rank.
     templates: Vec<Ranked>,
+    /// Programs of the templates by rank, as lists of `ops`; empty where there is none.
+    programs: Vec<List>,
+    ops: Vec<Op>,
 }
 
 /// A template as the trie knows it.
@@ -117,7 +123,17 @@ impl Trie {
     /// As [`Catalogue::find_with`](super::Catalogue::find_with).
     #[inline]
     pub(super) fn find(&self, message: &[u8], captures: &mut Captures) -> Option<usize> {
-        walk::find(self, message, captures)
+        captures.clear();
+        let (start, rank) = program::find(self, message, captures);
+        let rank = match rank {
+            Some(rank) => rank,
+            None => {
+                let rank = walk::find(self, message, captures)?;
+                program::remember(self, start, rank, captures);
+                rank
+            }
+        };
+        Some(self.templates.get(rank as usize)?.index)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use blocksift_detector::Settings;
@@ -40,25 +40,45 @@ pub(crate) fn read_log(
 ) -> Result<Sessions> {
     let labels = read_labels(labels)?;
     let mut blocks = Blocks::new(catalogue, tokenizer);
-    let mut reader = open(log)?;
-    let (mut heads, mut zone) =
-        (Heads::new(None, Settings::default().line_bytes_max), Zone::new(TimeZone::UTC));
-    let mut line = Vec::new();
-    for number in 1u64.. {
-        line.clear();
-        let bytes = reader
-            .read_until(b'\n', &mut line)
-            .with_context(|| format!("{} cannot be read beyond line {number}", log.display()))?;
-        if bytes == 0 {
-            break;
+    blocks.read(log, &mut progress)?;
+    blocks.label(&labels).with_context(|| format!("{} cannot be used", log.display()))
+}
+
+/// Reads raw lines of nodes that nobody has labelled: every session counts as normal. Files in one folder are one node's,
+/// in the order in which they are given.
+///
+/// # Errors
+/// If a file cannot be read or no line names a block.
+pub(crate) fn read_unlabelled(
+    logs: &[PathBuf],
+    catalogue: &Catalogue,
+    tokenizer: &Tokenizer,
+    mut progress: impl FnMut(u64),
+) -> Result<Sessions> {
+    let mut nodes: Vec<(&Path, Blocks<'_>)> = Vec::new();
+    for log in logs {
+        let folder = log.parent().unwrap_or_else(|| Path::new(""));
+        let known = nodes.iter().position(|(node, _)| *node == folder);
+        let place = known.unwrap_or(nodes.len());
+        if known.is_none() {
+            nodes.push((folder, Blocks::new(catalogue, tokenizer)));
         }
-        progress(bytes as u64);
-        // Public HDFS_v1 has one line a record; continuation lines name no further block.
-        if let Parsed::Head(head) = heads.parse(line.trim_ascii_end(), &mut zone) {
-            blocks.add(head.time_ms, head.message);
+        if let Some((_, blocks)) = nodes.get_mut(place) {
+            blocks.read(log, &mut progress)?;
         }
     }
-    blocks.label(&labels).with_context(|| format!("{} cannot be used", log.display()))
+    let several = nodes.len() > 1;
+    let mut sessions = Sessions::default();
+    for (node, blocks) in nodes {
+        let name = several.then(|| node.display().to_string());
+        for (block, events) in blocks.events {
+            sessions.add(session(block, events, false, name.clone()));
+        }
+    }
+    if sessions.list.is_empty() {
+        bail!("no line of these logs names a block; give the logs of DataNodes or of the NameNode");
+    }
+    Ok(sessions)
 }
 
 /// Reads lines that are cut into columns, such as `HDFS_100k.log_structured.csv`.
@@ -103,6 +123,28 @@ impl<'a> Blocks<'a> {
         Self { catalogue, tokens, places: HashMap::new(), events: Vec::new() }
     }
 
+    fn read(&mut self, log: &Path, progress: &mut impl FnMut(u64)) -> Result<()> {
+        let mut reader = open(log)?;
+        let (mut heads, mut zone) =
+            (Heads::new(None, Settings::default().line_bytes_max), Zone::new(TimeZone::UTC));
+        let mut line = Vec::new();
+        for number in 1u64.. {
+            line.clear();
+            let bytes = reader
+                .read_until(b'\n', &mut line)
+                .with_context(|| format!("{} cannot be read beyond line {number}", log.display()))?;
+            if bytes == 0 {
+                break;
+            }
+            progress(bytes as u64);
+            // Public HDFS_v1 has one line a record; continuation lines name no further block.
+            if let Parsed::Head(head) = heads.parse(line.trim_ascii_end(), &mut zone) {
+                self.add(head.time_ms, head.message);
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, time: i64, message: &[u8]) {
         let mut found: Vec<i64> = key::find(message).map(|key| key.block.0).collect();
         // A block that a line names twice has one event of it.
@@ -126,28 +168,30 @@ impl<'a> Blocks<'a> {
 
     fn label(self, labels: &BTreeMap<i64, bool>) -> Result<Sessions> {
         let mut sessions = Sessions::default();
-        for (block, mut events) in self.events {
-            let Some(&abnormal) = labels.get(&block) else {
-                sessions.unlabelled += 1;
-                continue;
-            };
-            // As in the agent: by time, equal times as they stand.
-            events.sort_by_key(|(time, _)| *time);
-            let tokens: Vec<Token> = events.into_iter().map(|(_, token)| token).collect();
-            sessions.events_unknown += tokens.iter().filter(|&&token| token == Token::UNKNOWN).count() as u64;
-            sessions.list.push(Session {
-                block: format!("blk_{block}"),
-                node: None,
-                abnormal,
-                natural: false,
-                count: 1,
-                tokens,
-            });
+        for (block, events) in self.events {
+            match labels.get(&block) {
+                Some(&abnormal) => sessions.add(session(block, events, abnormal, None)),
+                None => sessions.unlabelled += 1,
+            }
         }
         if sessions.list.is_empty() {
             bail!("no line belongs to a labelled block; do log and labels belong together?");
         }
         Ok(sessions)
+    }
+}
+
+fn session(block: i64, mut events: Vec<(i64, Token)>, abnormal: bool, node: Option<String>) -> Session {
+    // As in the agent: by time, equal times as they stand.
+    events.sort_by_key(|(time, _)| *time);
+    Session {
+        block: format!("blk_{block}"),
+        node,
+        abnormal,
+        natural: false,
+        count: 1,
+        time_ms: events.first().map(|(time, _)| *time),
+        tokens: events.into_iter().map(|(_, token)| token).collect(),
     }
 }
 

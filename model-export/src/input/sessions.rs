@@ -94,6 +94,7 @@ impl Columns {
             // A file without the column has no sample apart.
             natural: text(self.natural).is_some_and(|natural| natural == "1"),
             count: 1,
+            time_ms: None,
             tokens,
         };
         match self.class {

@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use blocksift_detector::head::{Head, Heads};
+use blocksift_detector::head::{Head, Heads, Parsed};
 use blocksift_detector::time::Zone;
 use indicatif::ProgressBar;
 use jiff::tz::TimeZone;
@@ -36,7 +36,7 @@ pub(super) fn bytes(log: &Path) -> u64 {
 pub(super) fn read(log: &Path, bar: &ProgressBar, mut take: impl FnMut(&Head<'_>)) -> Result<Read> {
     let mut reader = open(log)?;
     // The layout is that of a file. Times do not matter here, so neither does the zone.
-    let (mut heads, mut zone) = (Heads::new(None), Zone::new(TimeZone::UTC));
+    let (mut heads, mut zone) = (Heads::new(None, LINE_BYTES_MAX), Zone::new(TimeZone::UTC));
     let (mut line, mut read) = (Vec::new(), Read::default());
     for number in 1u64.. {
         let bytes = next(&mut reader, &mut line)
@@ -46,13 +46,13 @@ pub(super) fn read(log: &Path, bar: &ProgressBar, mut take: impl FnMut(&Head<'_>
         }
         bar.inc(bytes);
         match heads.parse(line.trim_ascii_end(), &mut zone) {
-            Some(head) => {
+            Parsed::Head(head) => {
                 read.headed += 1;
                 if !head.message.is_empty() {
                     take(&head);
                 }
             }
-            None => read.headless += 1,
+            Parsed::Continuation(_) | Parsed::Partial => read.headless += 1,
         }
     }
     bar.finish_and_clear();

@@ -11,8 +11,9 @@ fn group(token: u16, normal: u64, abnormal: u64, natural_normal: u64) -> Group {
 fn sheet(trained: &[u16]) -> Sheet {
     let groups = [group(2, 90, 0, 9), group(3, 0, 40, 0), group(4, 10, 0, 1)];
     let trained = trained.iter().map(|&token| sequence_hash(&[Token(token)])).collect();
+    let unseen = unseen(&groups, &trained);
     let column = Column { name: "int8", verdicts: vec![(0.1, false), (0.9, true), (0.6, true)] };
-    Sheet::new("merged", &groups, &[column], Some(&trained), 0.5, 0.2)
+    Sheet::new("merged", &groups, &[column], Some(&unseen), 0.5, 0.2)
 }
 
 #[test]
@@ -23,6 +24,11 @@ fn figures_are_weighted_to_the_share_that_is_asked_for() {
     let json = Value::Object(sheet.json());
     assert_eq!(json["int8"]["all"]["fp"], 10.0);
     assert_eq!(json["int8"]["natural"]["fp"], 1.0);
+    // Without duplicates: two normal sequences, one of them flagged.
+    assert_eq!(
+        (&json["int8"]["distinct"]["fp"], &json["int8"]["distinct"]["tn"]),
+        (&1.0.into(), &1.0.into())
+    );
     assert!((json["f1"].as_f64().unwrap() - 2.0 * 20.0 / 48.0).abs() < 1e-12);
 }
 

@@ -1,21 +1,27 @@
 //! Fits several nets, and one that learns from them all.
 
-use blocksift_detector::token::{Token, Tokenizer};
+use blocksift_detector::token::Tokenizer;
+use indicatif::ProgressBar;
 
+use super::data::Data;
+use super::journal::Entry;
 use super::views::Views;
-use super::{Args, Data, progress};
-use crate::dataset::{Group, Part};
-use crate::fit::{Example, Recipe, fit, sigmoid};
+use super::{Args, Parts};
+use crate::dataset::Group;
+use crate::fit::{Epoch, Example, Recipe, cross_entropy, fit, sigmoid};
+use crate::method::window;
 use crate::net::{Net, Pass, Ready, Shape};
+use crate::sheet::metrics::{Item, Ranking, Weights};
 
-/// What nets are fitted to and chosen by.
+/// What nets are fitted to and watched by.
 pub(super) struct Examples {
     shape: Shape,
     train: Vec<Example>,
+    validation: Vec<Example>,
 }
 
 impl Examples {
-    pub(super) fn new(data: &Data, args: &Args) -> Self {
+    pub(super) fn new(data: &Data, parts: &Parts, views: &Views, args: &Args, normal: f32) -> Self {
         let tokenizer = Tokenizer::new(data.tokenizer.length, &data.tokenizer.vocabulary);
         let shape = Shape {
             rows: tokenizer.rows(),
@@ -27,31 +33,17 @@ impl Examples {
         };
         let mut train = Vec::new();
         let mut add = |groups: &[Group], on_normal: f32, on_abnormal: f32| {
-            for group in groups {
-                let tokens = window(&tokenizer, &group.tokens);
-                for (count, factor, abnormal) in
-                    [(group.normal, on_normal, false), (group.abnormal, on_abnormal, true)]
-                {
-                    if count > 0 {
-                        train.push(Example {
-                            tokens: tokens.clone(),
-                            abnormal,
-                            weight: count as f32 * factor,
-                        });
-                    }
-                }
-            }
+            train.extend(examples(groups, &tokenizer, on_normal, on_abnormal));
         };
-        let whole = data.of(Part::Train);
-        let normal = args.normal_weight.unwrap_or_else(|| natural_weight(&whole, args.abnormal_share));
         let node = args.node_weight;
-        let views = Views::new(data, Part::Train);
-        add(&whole, normal, 1.0);
+        add(&parts.train, normal, 1.0);
         // These have the natural class ratio, in which a normal session counts as much as an abnormal one.
         add(&views.by_node, normal * node, normal * node);
         add(&views.namenode, normal * node, node);
         add(&views.made_up, normal * node, normal * node);
-        Self { shape, train }
+        let natural = natural_weight(&parts.validation, args.abnormal_share);
+        let validation = examples(&parts.validation, &tokenizer, natural, 1.0);
+        Self { shape, train, validation }
     }
 
     /// The windows trained on, without their padding.
@@ -62,44 +54,118 @@ impl Examples {
 
 /// Factor on normal sessions that leaves abnormal ones their natural share of the whole.
 #[expect(clippy::cast_possible_truncation, reason = "a weight needs no more digits")]
-fn natural_weight(groups: &[Group], abnormal_share: f64) -> f32 {
+pub(super) fn natural_weight(groups: &[Group], abnormal_share: f64) -> f32 {
     let count = |class: fn(&Group) -> u64| groups.iter().map(class).sum::<u64>() as f64;
     let odds = (1.0 - abnormal_share) / abnormal_share;
     (odds * count(|group| group.abnormal) / count(|group| group.normal)) as f32
 }
 
+/// An example for each class that a group has sessions of.
+fn examples(groups: &[Group], tokenizer: &Tokenizer, on_normal: f32, on_abnormal: f32) -> Vec<Example> {
+    let mut found = Vec::new();
+    for group in groups {
+        let tokens = window(tokenizer, &group.tokens);
+        for (count, factor, abnormal) in
+            [(group.normal, on_normal, false), (group.abnormal, on_abnormal, true)]
+        {
+            if count > 0 {
+                found.push(Example { tokens: tokens.clone(), abnormal, weight: count as f32 * factor });
+            }
+        }
+    }
+    found
+}
+
 /// A net that says what `args.nets` nets say together, at the cost of one. These are fitted side by side, each by its
 /// own seed, so the outcome does not depend on the number of cores.
-pub(super) fn fitted(examples: &Examples, args: &Args) -> Net {
+pub(super) fn fitted(examples: &Examples, args: &Args) -> (Net, Vec<Entry>) {
     let recipe = Recipe {
         epochs: args.epochs as usize,
         batch: args.batch as usize,
         rate: args.rate,
         swaps: args.swaps,
         unknown: args.unknown,
+        smoothing: args.smoothing,
     };
-    let bar = progress(u64::from(args.nets + 1) * u64::from(args.epochs), "epochs {pos}/{len} {elapsed}");
-    let seeds: Vec<u64> = (0..u64::from(args.nets)).map(|net| (args.seed << 16) + net).collect();
+    let bar = crate::progress(
+        u64::from(args.nets + 1) * u64::from(args.epochs),
+        "epochs {pos}/{len} {elapsed} {msg}",
+    );
+    let numbers: Vec<u64> = (0..u64::from(args.nets)).collect();
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut nets = Vec::new();
-    for seeds in seeds.chunks(workers) {
+    let (mut nets, mut entries) = (Vec::new(), Vec::new());
+    for numbers in numbers.chunks(workers) {
         std::thread::scope(|scope| {
-            let fitting: Vec<_> = seeds
+            let fitting: Vec<_> = numbers
                 .iter()
-                .map(|&seed| {
-                    let tick = || bar.inc(1);
-                    scope.spawn(move || fit(examples.shape, &examples.train, recipe, &[], seed, &tick))
+                .map(|&number| {
+                    let seed = (args.seed << 16) + number;
+                    let bar = &bar;
+                    scope.spawn(move || watched(examples, &examples.train, recipe, &[], seed, args, bar))
                 })
                 .collect();
-            nets.extend(fitting.into_iter().filter_map(|fitting| fitting.join().ok()));
+            for (net, seen) in fitting.into_iter().filter_map(|fitting| fitting.join().ok()) {
+                entries.extend(seen.into_iter().map(|entry| Entry { net: nets.len(), ..entry }));
+                nets.push(net);
+            }
         });
     }
     // What is rare counts more here: the teachers' logits are sure of it, as labels are not.
     let lesson: Vec<Example> = examples.train.iter().map(Example::tempered).collect();
     let seed = (args.seed << 16) + u64::from(u16::MAX);
-    let net = fit(examples.shape, &lesson, recipe, &nets, seed, &|| bar.inc(1));
+    let (net, seen) = watched(examples, &lesson, recipe, &nets, seed, args, &bar);
+    entries.extend(seen.into_iter().map(|entry| Entry { net: nets.len(), ..entry }));
     bar.finish_and_clear();
-    net
+    (net, entries)
+}
+
+/// Fits one net and looks at it after each epoch; with patience, the net as it was at its best.
+fn watched(
+    examples: &Examples,
+    lesson: &[Example],
+    recipe: Recipe,
+    teachers: &[Net],
+    seed: u64,
+    args: &Args,
+    bar: &ProgressBar,
+) -> (Net, Vec<Entry>) {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut best: Option<(f32, usize, Net)> = None;
+    let mut watch = |epoch: Epoch<'_>| {
+        let entry = judged(examples, epoch);
+        bar.inc(1);
+        bar.set_message(format!("loss {:.4} validation F1 {:.4}", entry.loss, entry.validation_f1));
+        let loss = entry.validation_loss;
+        entries.push(entry);
+        if best.as_ref().is_none_or(|(least, ..)| loss < *least) {
+            best = Some((loss, epoch.number, epoch.net.clone()));
+        }
+        let since = best.as_ref().map_or(0, |(_, at, _)| epoch.number - at);
+        args.patience == 0 || since < args.patience as usize
+    };
+    let last = fit(examples.shape, lesson, recipe, teachers, seed, &mut watch);
+    let kept = best.filter(|_| args.patience > 0).map(|(.., net)| net);
+    bar.inc((recipe.epochs - entries.len()) as u64);
+    (kept.unwrap_or(last), entries)
+}
+
+/// Loss and best F1 of the validation sessions.
+fn judged(examples: &Examples, epoch: Epoch<'_>) -> Entry {
+    let ready = Ready::new(epoch.net);
+    let mut pass = Pass::new(epoch.net.shape);
+    let (mut loss, mut weights) = (0.0, 0.0);
+    let mut items = Vec::with_capacity(examples.validation.len());
+    for example in &examples.validation {
+        let score = sigmoid(ready.logit(&example.tokens, &mut pass));
+        let weight = f64::from(example.weight);
+        loss += example.weight * cross_entropy(score, f32::from(u8::from(example.abnormal)));
+        weights += example.weight;
+        let (normal, abnormal) = if example.abnormal { (0.0, weight) } else { (weight, 0.0) };
+        items.push(Item { score, flagged: false, normal, abnormal });
+    }
+    let (_, validation_f1) = Ranking::new(&items, Weights { normal: 1.0, abnormal: 1.0 }).best();
+    let validation_loss = loss / weights.max(f32::MIN_POSITIVE);
+    Entry { net: 0, epoch: epoch.number, loss: epoch.loss, validation_loss, validation_f1 }
 }
 
 /// Scores of the float net, in the order of the groups.
@@ -107,11 +173,6 @@ pub(super) fn scores(net: &Net, tokenizer: &Tokenizer, groups: &[Group]) -> Vec<
     let ready = Ready::new(net);
     let mut pass = Pass::new(net.shape);
     groups.iter().map(|group| sigmoid(ready.logit(&window(tokenizer, &group.tokens), &mut pass))).collect()
-}
-
-/// A window without its padding.
-fn window(tokenizer: &Tokenizer, tokens: &[Token]) -> Vec<u16> {
-    tokenizer.window(tokens).0.iter().take(tokens.len()).map(|token| token.0).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use blocksift_detector::template::Template;
 use blocksift_detector::token::{Token, Tokenizer};
 
-use super::Data;
+use super::data::Data;
 use crate::dataset::{Group, Part, node_groups};
 use crate::input::Session;
 
@@ -30,7 +30,7 @@ pub(super) struct Views {
 
 impl Views {
     /// The parts of the blocks in `part`.
-    pub(super) fn new(data: &Data, part: Part) -> Self {
+    pub(super) fn new(data: &Data, part: Part, normal_weight: f64) -> Self {
         let Some(nodes) = &data.nodes else { return Self::default() };
         let tokenizer = Tokenizer::new(data.tokenizer.length, &data.tokenizer.vocabulary);
         let written_there = |template: &&Template| NAMENODE.contains(&template.logger.as_str());
@@ -47,10 +47,12 @@ impl Views {
         };
         let mut namenode: Vec<Session> = data.sessions.list.iter().map(cut).collect();
         namenode.retain(|session| !session.tokens.is_empty());
-        let of = |nodes: &[Session]| node_groups(nodes, &data.sessions.list, &data.groups, &data.parts, part);
-        let by_node = of(&nodes.list);
+        let of =
+            |nodes: &[Session], weight| node_groups(nodes, &data.sessions.list, &data.parts, part, weight);
+        // Node sessions come in the natural ratio, whole ones in another.
+        let by_node = of(&nodes.list, 1.0);
         let made_up = made_up(&by_node, &telling(&data.of(part)), &tokens);
-        Self { by_node, namenode: of(&namenode), made_up }
+        Self { by_node, namenode: of(&namenode, normal_weight), made_up }
     }
 }
 

@@ -8,7 +8,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, tensor_proto::DataType}
 use crate::token::{Token, Window};
 
 /// The graphs that can be folded: operators in their order.
-const OPERATORS: [&str; 12] = [
+const OPERATORS: [&str; 13] = [
     "Gather",
     "Transpose",
     "QLinearConv",
@@ -17,6 +17,7 @@ const OPERATORS: [&str; 12] = [
     "AveragePool",
     "Concat",
     "Flatten",
+    "Relu",
     "Gemm",
     "Relu",
     "Gemm",
@@ -48,11 +49,11 @@ pub(super) struct Table {
 impl Table {
     /// Folds a graph; `None` if it is not of the form.
     pub(super) fn new(graph: &GraphProto) -> Option<Self> {
-        let nodes: &[NodeProto; 12] = graph.node.as_slice().try_into().ok()?;
+        let nodes: &[NodeProto; 13] = graph.node.as_slice().try_into().ok()?;
         if !nodes.iter().map(|node| node.op_type.as_str()).eq(OPERATORS) || !is_chain(nodes) {
             return None;
         }
-        let [gather, _, conv, _, _, _, _, _, dense, _, out, _] = nodes;
+        let [gather, _, conv, _, _, _, _, _, _, dense, _, out, _] = nodes;
         let stored = |node: &NodeProto, at: usize| {
             let name = node.input.get(at)?;
             graph.initializer.iter().find(|tensor| tensor.name == *name)
@@ -67,10 +68,8 @@ impl Table {
         let weights = integers(weights)?;
         let scale = |at| scalar(&floats(stored(conv, at)?)?);
         let step = scale(6)?;
-        if filters * width * kernel != weights.len()
-            || width == 0
-            || scalar(&integers(stored(conv, 7)?)?)? != 0
-        {
+        let features_zero = stored(conv, 7)?;
+        if filters * width * kernel != weights.len() || width == 0 || !is_least(features_zero)? {
             return None;
         }
         let tap = |at: usize| {
@@ -162,14 +161,22 @@ impl Table {
 }
 
 /// Whether each node reads what it should: the chain, with both pools on the features.
-fn is_chain(nodes: &[NodeProto; 12]) -> bool {
+fn is_chain(nodes: &[NodeProto; 13]) -> bool {
     let output = |at: usize| nodes.get(at).and_then(|node| node.output.first());
     let reads = |at: usize, input: usize, from: usize| {
         nodes.get(at).and_then(|node| node.input.get(input)) == output(from)
     };
-    let straight =
-        [(1, 0), (2, 1), (3, 2), (4, 3), (5, 3), (6, 4), (7, 6), (8, 7), (9, 8), (10, 9), (11, 10)];
+    let pools = [(4, 3), (5, 3), (6, 4)];
+    let before = [(1, 0), (2, 1), (3, 2)];
+    let after = [(7, 6), (8, 7), (9, 8), (10, 9), (11, 10), (12, 11)];
+    let straight = before.into_iter().chain(pools).chain(after);
     straight.into_iter().all(|(at, from)| reads(at, 0, from)) && reads(6, 1, 5)
+}
+
+/// Whether a zero point is the least value of its type, so that nothing below zero is stored: the ReLU.
+fn is_least(zero: &TensorProto) -> Option<bool> {
+    let least = if DataType::try_from(zero.data_type) == Ok(DataType::Int8) { i32::from(i8::MIN) } else { 0 };
+    Some(scalar(&integers(zero)?)? == least)
 }
 
 fn scalar<T: Copy>(values: &[T]) -> Option<T> {

@@ -27,12 +27,7 @@ fn metadata() -> Metadata {
         name: "tiny".to_owned(),
         licence: "Apache-2.0".to_owned(),
         catalogue: vec![template()],
-        tokenizer: TokenizerSpec {
-            length: LENGTH,
-            vocabulary: vec![template().id()],
-            refinements: Vec::new(),
-            node_window_ms: None,
-        },
+        tokenizer: TokenizerSpec::plain(LENGTH, vec![template().id()]),
         decision: Decision { threshold: 0.5, novel_counts: false, unknown_warn: false, quantiles: vec![] },
         novelty: HashSet::new(),
         training: Training { data: String::new(), seed: 1, sessions: 1, sequences: String::new() },

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use memchr::memmem::Finder;
 
-use super::{Constant, Edge, List, NONE, Node, Ranked, Take, Trie, rival};
+use super::{Constant, Edge, List, NONE, Node, Ranked, Take, Trie, program, rival};
 use crate::template::part::{Part, Wildcard, constant_bytes, starts_free};
 use crate::template::scan;
 
@@ -52,9 +52,15 @@ impl Trie {
         }
         let beaten = |(steps, rank): (&Vec<Step>, u32)| rival::beaten(&tree.forks, steps, rank);
         let last_words = all_steps.iter().zip(0..).map(|template| !beaten(template));
-        let templates =
+        let templates: Vec<Ranked> =
             order.iter().zip(last_words).map(|(&index, last_word)| Ranked { index, last_word }).collect();
-        Flat::new(templates).finish(&tree.forks)
+        let mut flat = Flat::new(templates);
+        for (rank, steps) in all_steps.iter().enumerate() {
+            let ops = program::program(steps, |text| flat.constant(text));
+            let has_last_word = flat.trie.templates.get(rank).is_some_and(|template| template.last_word);
+            flat.trie.add_program(ops.filter(|_| has_last_word));
+        }
+        flat.finish(&tree.forks)
     }
 }
 
@@ -172,8 +178,8 @@ const NOWHERE: Node = Node { rank: NONE, table: NONE, ahead: 0, list: List { sta
 
 impl Flat {
     fn new(templates: Vec<Ranked>) -> Self {
-        let (edges, tables, constants, needles) = Default::default();
-        let trie = Trie { root: NOWHERE, edges, tables, constants, needles, templates };
+        let (edges, tables, constants, needles, programs, ops) = Default::default();
+        let trie = Trie { root: NOWHERE, edges, tables, constants, needles, templates, programs, ops };
         Self { trie, targets: Vec::new(), jobs: Vec::new() }
     }
 
@@ -267,13 +273,17 @@ impl Flat {
         self.jobs.len() - 1
     }
 
-    fn edge(&mut self, constant: &[u8], step: &Step, best: u32, target: usize) -> Draft {
+    fn constant(&mut self, text: &[u8]) -> Constant {
         let start = index(self.trie.constants.len());
-        self.trie.constants.extend_from_slice(constant);
-        let text = List { start, end: index(self.trie.constants.len()) };
-        let bits = 8 * u32::try_from(constant.len()).unwrap_or(8).min(8);
+        self.trie.constants.extend_from_slice(text);
+        let bits = 8 * u32::try_from(text.len()).unwrap_or(8).min(8);
         let mask = u64::MAX.checked_shr(64 - bits).unwrap_or(0);
-        let constant = Constant { head: scan::load(constant, 0), mask, text };
+        let all = List { start, end: index(self.trie.constants.len()) };
+        Constant { head: scan::load(text, 0), mask, text: all }
+    }
+
+    fn edge(&mut self, constant: &[u8], step: &Step, best: u32, target: usize) -> Draft {
+        let constant = self.constant(constant);
         let take = self.take(step);
         Draft { edge: Edge { constant, take, best, target: NOWHERE }, target }
     }

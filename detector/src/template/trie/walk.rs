@@ -12,8 +12,8 @@ use crate::template::scan;
 pub(in crate::template) const TRIES_MAX: usize = 16;
 /// Alternatives open at once; what would open more does not match.
 const DEPTH_MAX: u32 = 256;
-/// Needles of a catalogue that are known to have been searched for; further ones may be again.
-const ENTERED_MAX: u32 = 256;
+/// Searches of one walk that are kept without allocating.
+const ENTERED_FEW: usize = 8;
 
 struct Walk<'a> {
     trie: &'a Trie,
@@ -28,7 +28,15 @@ struct Walk<'a> {
     depth: u32,
     /// A search through any text is final: what it cannot reach from the first place where it may start, it cannot
     /// reach from a later one. So none is entered twice, and a match takes linear time.
-    entered: [u64; (ENTERED_MAX / 64) as usize],
+    entered: Entered,
+}
+
+/// Needles that were searched for.
+struct Entered {
+    few: [u32; ENTERED_FEW],
+    count: usize,
+    /// A bit for each needle of the trie; empty until the few are full.
+    many: Vec<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -41,9 +49,8 @@ struct Place<'a> {
     hides: bool,
 }
 
-#[inline]
-pub(super) fn find(trie: &Trie, message: &[u8], captures: &mut Captures) -> Option<usize> {
-    captures.clear();
+/// The rank of the template that a message was written by.
+pub(super) fn find(trie: &Trie, message: &[u8], captures: &mut Captures) -> Option<u32> {
     if message.is_empty() || u32::try_from(message.len()).is_err() {
         return None;
     }
@@ -55,14 +62,14 @@ pub(super) fn find(trie: &Trie, message: &[u8], captures: &mut Captures) -> Opti
         kept: None,
         done: false,
         depth: 0,
-        entered: [0; (ENTERED_MAX / 64) as usize],
+        entered: Entered { few: [NONE; ENTERED_FEW], count: 0, many: Vec::new() },
     };
     walk.visit(Place { node: &trie.root, at: 0, taken: 0, hides: false });
     let Walk { best, kept, .. } = walk;
     if let Some(kept) = kept {
         *captures = kept;
     }
-    Some(trie.templates.get(best as usize)?.index)
+    (best != NONE).then_some(best)
 }
 
 impl<'a> Walk<'a> {
@@ -232,12 +239,8 @@ impl<'a> Walk<'a> {
     fn search(&mut self, edge: &'a Edge, kind: Wildcard, number: u32, place: Place<'a>) {
         let (trie, message) = (self.trie, self.message);
         let final_here = kind != Wildcard::Volume;
-        if let Some(word) = self.entered.get_mut((number / 64) as usize).filter(|_| final_here) {
-            let bit = 1 << (number % 64);
-            if *word & bit != 0 {
-                return;
-            }
-            *word |= bit;
+        if final_here && !self.entered.enter(number, trie.needles.len()) {
+            return;
         }
         let Some(needle) = trie.needles.get(number as usize) else { return };
         let from = place.at + usize::from(kind != Wildcard::Any);
@@ -254,6 +257,28 @@ impl<'a> Walk<'a> {
                 return;
             }
         }
+    }
+}
+
+impl Entered {
+    /// Whether this needle, one of `needles`, is searched for the first time.
+    fn enter(&mut self, number: u32, needles: usize) -> bool {
+        if self.few.iter().take(self.count).any(|&entered| entered == number) {
+            return false;
+        }
+        if let Some(free) = self.few.get_mut(self.count) {
+            *free = number;
+            self.count += 1;
+            return true;
+        }
+        if self.many.is_empty() {
+            self.many = vec![0; needles.div_ceil(64)];
+        }
+        let bit = 1 << (number % 64);
+        let Some(word) = self.many.get_mut((number / 64) as usize) else { return true };
+        let is_first = *word & bit == 0;
+        *word |= bit;
+        is_first
     }
 }
 
@@ -282,7 +307,7 @@ fn position(at: usize) -> u32 {
 
 /// The place behind a constant if it stands at `at`.
 #[inline(always)]
-fn constant(message: &[u8], at: usize, constants: &[u8], constant: &Constant) -> Option<usize> {
+pub(super) fn constant(message: &[u8], at: usize, constants: &[u8], constant: &Constant) -> Option<usize> {
     if (scan::load(message, at) ^ constant.head) & constant.mask != 0 {
         return None;
     }
@@ -305,4 +330,19 @@ fn same(text: &[u8], constant: &[u8]) -> bool {
     let word = |at: usize| scan::load(text, at) ^ scan::load(constant, at);
     let inner = if length > 16 { word(8) | word(length - 16) } else { 0 };
     inner | word(length - 8) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_needle_is_searched_for_once_however_many_there_are() {
+        let mut entered = Entered { few: [NONE; ENTERED_FEW], count: 0, many: Vec::new() };
+        for number in (0..1_000).rev() {
+            assert!(entered.enter(number, 1_000));
+            assert!(!entered.enter(number, 1_000));
+        }
+        assert!((0..1_000).all(|number| !entered.enter(number, 1_000)));
+    }
 }

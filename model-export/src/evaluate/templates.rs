@@ -1,0 +1,198 @@
+//! What single templates do: how much each contributes to flags, and how their shares drift from training to test.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use blocksift_detector::Model;
+use blocksift_detector::token::{Token, counts, counts_hash};
+use serde_json::{Value, json};
+
+use super::view::View;
+use crate::dataset::Group;
+
+/// Distinct flagged sessions that contributions are measured on, the most frequent first.
+const SESSIONS_MAX: usize = 300;
+/// Least share, so that a template that never occurred has a finite part in the drift.
+const LEAST: f64 = 1e-4;
+
+/// Name of a token, as the catalogue has it.
+#[must_use]
+pub(crate) fn name(model: &Model, token: Token) -> String {
+    match token {
+        Token::PAD => "padding".to_owned(),
+        Token::UNKNOWN => "unknown template".to_owned(),
+        Token(number) => {
+            let at = usize::from(number - Token::FIRST);
+            let id = model.metadata.tokenizer.vocabulary.get(at);
+            let template =
+                model.catalogue.templates().iter().find(|template| Some(template.id()) == id.copied());
+            template.map_or_else(String::new, |template| {
+                let key = template.key.map(|key| format!("{key}: ")).unwrap_or_default();
+                format!("{key}{}", template.text.chars().take(60).collect::<String>())
+            })
+        }
+    }
+}
+
+/// How much a template contributes where it occurs in flagged sessions.
+pub(crate) struct Contribution {
+    /// As the catalogue has it.
+    pub(crate) template: String,
+    /// Mean fall of the score when all its events are left out.
+    pub(crate) fall: f64,
+    /// Flagged sessions that have it.
+    pub(crate) sessions: f64,
+}
+
+/// Contributions to the flags of a view, largest sum first.
+///
+/// # Errors
+/// If the model cannot be run.
+pub(crate) fn contributions(model: &mut Model, view: &View) -> Result<Vec<Contribution>> {
+    let Some(column) = view.columns.first() else { return Ok(Vec::new()) };
+    let mut flagged: Vec<&Group> = view
+        .groups
+        .iter()
+        .zip(&column.verdicts)
+        .filter(|(_, verdict)| verdict.1)
+        .map(|(group, _)| group)
+        .collect();
+    flagged.sort_by_key(|group| std::cmp::Reverse(group.normal + group.abnormal));
+    let mut sums: BTreeMap<Token, (f64, f64)> = BTreeMap::new();
+    for group in flagged.into_iter().take(SESSIONS_MAX) {
+        let whole = estimate(model, &group.tokens)?;
+        let weight = (group.normal + group.abnormal) as f64;
+        for (token, _) in counts(&group.tokens) {
+            let rest: Vec<Token> = group.tokens.iter().copied().filter(|other| *other != token).collect();
+            let (fall, sessions) = sums.entry(token).or_default();
+            *fall += weight * f64::from(whole - estimate(model, &rest)?);
+            *sessions += weight;
+        }
+    }
+    let mut found: Vec<Contribution> = sums
+        .into_iter()
+        .map(|(token, (fall, sessions))| Contribution {
+            template: name(model, token),
+            fall: fall / sessions,
+            sessions,
+        })
+        .collect();
+    found.sort_by(|a, b| (b.fall * b.sessions).total_cmp(&(a.fall * a.sessions)));
+    Ok(found)
+}
+
+fn estimate(model: &mut Model, tokens: &[Token]) -> Result<f32> {
+    let window = model.tokenizer.window(tokens);
+    Ok(model.estimate(std::slice::from_ref(&window))?.first().copied().unwrap_or(f32::NAN))
+}
+
+/// How far test sessions are from those of training.
+pub(crate) struct Drift {
+    /// Population stability index of the templates' shares: below .1 alike, above .25 another population.
+    pub(crate) templates: f64,
+    /// The templates that it comes from: name, share in training, share in the test, part in the index.
+    pub(crate) most: Vec<(String, f64, f64, f64)>,
+    /// The index of the scores of normal sessions, by the deciles that the model stores.
+    pub(crate) scores: f64,
+    /// Share of events of unknown template.
+    pub(crate) unknown: f64,
+    /// Share of normal sessions with counts that no normal training session had.
+    pub(crate) novel: f64,
+}
+
+/// Measures drift of a view against the groups trained on.
+#[must_use]
+pub(crate) fn drift(model: &Model, train: &[Group], view: &View) -> Drift {
+    let (before, after) = (shares(train), shares(&view.groups));
+    let tokens: std::collections::BTreeSet<Token> = before.keys().chain(after.keys()).copied().collect();
+    let mut most: Vec<(String, f64, f64, f64)> = tokens
+        .into_iter()
+        .map(|token| {
+            let share = |of: &BTreeMap<Token, f64>| of.get(&token).copied().unwrap_or(0.0);
+            let (p, q) = (share(&before), share(&after));
+            (name(model, token), p, q, index(p, q))
+        })
+        .collect();
+    most.sort_by(|a, b| b.3.total_cmp(&a.3));
+    let templates = if train.is_empty() { f64::NAN } else { most.iter().map(|row| row.3).sum() };
+    most.truncate(if train.is_empty() { 0 } else { 10 });
+    let known = &model.metadata.novelty;
+    let normal: u64 = view.groups.iter().map(|group| group.normal).sum();
+    let is_novel = |group: &&Group| !known.contains(&counts_hash(counts(&group.tokens)));
+    let novel: u64 = view.groups.iter().filter(is_novel).map(|group| group.normal).sum();
+    Drift {
+        templates,
+        most,
+        scores: score_index(&model.metadata.decision.quantiles, view),
+        unknown: after.get(&Token::UNKNOWN).copied().unwrap_or(0.0),
+        novel: novel as f64 / normal.max(1) as f64,
+    }
+}
+
+/// Share of each token among the events of normal sessions.
+fn shares(groups: &[Group]) -> BTreeMap<Token, f64> {
+    let mut sums: BTreeMap<Token, f64> = BTreeMap::new();
+    let mut all = 0.0;
+    for group in groups {
+        for token in &group.tokens {
+            *sums.entry(*token).or_default() += group.normal as f64;
+            all += group.normal as f64;
+        }
+    }
+    sums.values_mut().for_each(|sum| *sum /= f64::max(all, 1.0));
+    sums
+}
+
+fn index(before: f64, after: f64) -> f64 {
+    let (p, q) = (before.max(LEAST), after.max(LEAST));
+    (q - p) * (q / p).ln()
+}
+
+fn score_index(quantiles: &[f32], view: &View) -> f64 {
+    let Some(column) = view.columns.first() else { return f64::NAN };
+    // Deciles that are equal make one bin that holds more than a tenth.
+    let mut edges: Vec<(f32, f64)> = Vec::new();
+    for (edge, share) in quantiles.iter().skip(1).zip(1u8..) {
+        let share = f64::from(share) / 10.0;
+        match edges.last_mut() {
+            Some(last) if last.0 >= *edge => last.1 = share,
+            _ => edges.push((*edge, share)),
+        }
+    }
+    let normal: f64 = view.groups.iter().map(|group| group.normal as f64).sum();
+    let mut found = vec![0.0; edges.len() + 1];
+    for (group, (score, _)) in view.groups.iter().zip(&column.verdicts) {
+        let bin = edges.partition_point(|(edge, _)| edge < score);
+        found.iter_mut().skip(bin).take(1).for_each(|bin| *bin += group.normal as f64 / normal);
+    }
+    let mut below = 0.0;
+    let expected: Vec<f64> = edges
+        .iter()
+        .map(|(_, share)| {
+            let own = share - below;
+            below = *share;
+            own
+        })
+        .chain([0.0])
+        .collect();
+    expected.into_iter().zip(found).map(|(p, q)| index(p, q)).sum()
+}
+
+impl Drift {
+    /// With stable names.
+    #[must_use]
+    pub(crate) fn json(&self) -> Value {
+        let most: Vec<Value> = self
+            .most
+            .iter()
+            .map(|(name, p, q, part)| json!({ "template": name, "training": p, "test": q, "psi": part }))
+            .collect();
+        json!({
+            "templates_psi": self.templates,
+            "scores_psi": self.scores,
+            "unknown_events": self.unknown,
+            "novel_counts": self.novel,
+            "most": most,
+        })
+    }
+}
