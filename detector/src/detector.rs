@@ -33,6 +33,52 @@ const SHARD_BITS: u32 = 4;
 const SHARDED_SESSIONS_MIN: usize = 4_096;
 
 /// Parses, sessionizes and scores the logs of one node.
+///
+/// ```
+/// # use blocksift_detector::model::{Decision, Golden, Metadata, Model, TokenizerSpec, Training};
+/// # use blocksift_detector::score::{Score, ScoreError};
+/// # use blocksift_detector::template::{Template, TemplateId};
+/// # use blocksift_detector::token::{Token, Window};
+/// # struct Exceptions;
+/// # impl Score for Exceptions {
+/// #     fn fork(&self) -> Box<dyn Score> { Box::new(Self) }
+/// #     fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
+/// #         Ok(windows.iter().map(|window| f32::from(u8::from(window.0.contains(&Token(3))))).collect())
+/// #     }
+/// # }
+/// # let texts = ["Receiving block <blk>", "Exception in receiveBlock for block <blk> <exception>"];
+/// # let text = |text: &&str| Template { text: text.to_string(), logger: String::new(), level: String::new(), key: None };
+/// # let vocabulary = texts.iter().map(|text| TemplateId::of(text)).collect();
+/// # let metadata = Metadata {
+/// #     name: "example".to_owned(),
+/// #     licence: String::new(),
+/// #     catalogue: texts.iter().map(text).collect(),
+/// #     tokenizer: TokenizerSpec { length: 4, vocabulary, refinements: vec![], node_window_ms: None },
+/// #     decision: Decision { threshold: 0.5, novel_counts: false, unknown_warn: true, quantiles: vec![] },
+/// #     novelty: Default::default(),
+/// #     training: Training { data: String::new(), seed: 0, sessions: 0, sequences: String::new() },
+/// #     scores: Default::default(),
+/// #     golden: vec![Golden { tokens: vec![Token(3); 4], score: 1.0 }],
+/// # };
+/// # let model = Model::new(metadata, b"", Box::new(Exceptions))?;
+/// use blocksift_detector::{Detector, FileId, Settings};
+///
+/// let log = b"\
+/// 081109 203518 143 INFO dfs.DataNode: Receiving block blk_-1608999687919862906\n\
+/// 081109 203519 143 WARN dfs.DataNode: Exception in receiveBlock for block blk_-1608999687919862906 java.io.IOException\n\
+/// \tat java.lang.Thread.run(Thread.java:745)\n";
+/// // `model` is what `Model::from_onnx` made of a file.
+/// let mut detector = Detector::new(model, Settings::default());
+/// let file = FileId(0);
+/// let (start, rest) = log.split_at(100);
+/// detector.push(file, 0, start);
+/// detector.push(file, 100, rest);
+/// assert!(detector.end_of_file(file).adds_up());
+/// let reports: Vec<_> = detector.finish().collect();
+/// assert_eq!(reports[0].block, "blk_-1608999687919862906");
+/// assert_eq!(reports[0].events[1].exception, "java.io.IOException");
+/// # Ok::<(), blocksift_detector::ModelError>(())
+/// ```
 #[derive(Debug)]
 pub struct Detector {
     settings: Settings,
@@ -86,6 +132,23 @@ impl Detector {
     /// the bytes pushed before, what is still open of the file is closed first.
     ///
     /// Reports come of it only where a session had to make room.
+    ///
+    /// ```
+    /// # use blocksift_detector::{Detector, FileId, Report};
+    /// /// Reads a file to its end.
+    /// fn read(detector: &mut Detector, file: FileId, mut from: impl std::io::Read) -> std::io::Result<Vec<Report>> {
+    ///     let (mut buffer, mut reports) = (vec![0; 1 << 20], Vec::new());
+    ///     let mut offset = detector.checkpoint(file);
+    ///     loop {
+    ///         let count = from.read(&mut buffer)?;
+    ///         if count == 0 {
+    ///             return Ok(reports);
+    ///         }
+    ///         reports.extend(detector.push(file, offset, &buffer[..count]));
+    ///         offset += count as u64;
+    ///     }
+    /// }
+    /// ```
     pub fn push(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Reports<'_> {
         let mut known = self.at(file, offset);
         let (grammar, crew) = self.school();
@@ -122,6 +185,16 @@ impl Detector {
     /// Tells the time, in milliseconds of the caller's clock: scores sessions that were silent for
     /// `idle_timeout_ms`, forgets those that were for `forget_after_ms`. A clock that goes back stops this until it
     /// has caught up.
+    ///
+    /// ```
+    /// # use blocksift_detector::Detector;
+    /// # fn send(report: blocksift_detector::Report) {}
+    /// # fn every_second(detector: &mut Detector, now_ms: i64) {
+    /// for report in detector.tick(now_ms) {
+    ///     send(report);
+    /// }
+    /// # }
+    /// ```
     pub fn tick(&mut self, now_ms: i64) -> Reports<'_> {
         self.now_ms = now_ms;
         self.crew.iter_mut().for_each(|worker| worker.parser.set_now_ms(now_ms));

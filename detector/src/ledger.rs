@@ -67,6 +67,24 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// The same with no count above `max`.
+    pub(crate) fn at_most(self, max: u64) -> Self {
+        Self {
+            lines_read: self.lines_read.min(max),
+            lines_in_sessions: self.lines_in_sessions.min(max),
+            lines_without_key: self.lines_without_key.min(max),
+            lines_skipped: Skipped {
+                no_head: self.lines_skipped.no_head.min(max),
+                beyond_record: self.lines_skipped.beyond_record.min(max),
+            },
+            bytes_read: self.bytes_read.min(max),
+            bytes_cut: self.bytes_cut.min(max),
+            keys_dropped: self.keys_dropped.min(max),
+        }
+    }
+}
+
 impl AddAssign for Ledger {
     fn add_assign(&mut self, other: Self) {
         self.lines_read += other.lines_read;
@@ -103,6 +121,23 @@ pub struct Summary {
     pub score_errors: u64,
     /// Events in sessions whose template the catalogue lacks.
     pub events_unknown: u64,
+}
+
+impl Summary {
+    /// The same with no count above `max`.
+    pub(crate) fn at_most(self, max: u64) -> Self {
+        Self {
+            ledger: self.ledger.at_most(max),
+            sessions_open: self.sessions_open.min(max),
+            sessions_scored: self.sessions_scored.min(max),
+            sessions_flagged: self.sessions_flagged.min(max),
+            sessions_evicted: self.sessions_evicted.min(max),
+            cache_hits: self.cache_hits.min(max),
+            cache_misses: self.cache_misses.min(max),
+            score_errors: self.score_errors.min(max),
+            events_unknown: self.events_unknown.min(max),
+        }
+    }
 }
 
 #[cfg(test)]

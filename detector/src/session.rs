@@ -27,7 +27,7 @@ pub(crate) type Slot = u32;
 /// No session.
 pub(crate) const NONE: Slot = Slot::MAX;
 /// Low bits of a slot: its place in its block of [`SLOTS_STEP`].
-const SLOTS_BITS: u32 = 9;
+const SLOTS_BITS: u32 = 8;
 /// Sessions that room is made for at once.
 const SLOTS_STEP: usize = 1 << SLOTS_BITS;
 /// Events that a session can hold; a lower `events_max` of the settings counts.
@@ -374,7 +374,8 @@ impl Sessions {
     /// Counts events of a session as dropped.
     pub(crate) fn count_dropped(&mut self, slot: Slot, counts: impl Iterator<Item = (u32, u32)>) {
         for (statement, count) in counts {
-            *self.dropped.entry(slot).or_default().entry(statement).or_insert(0) += count;
+            let sum = self.dropped.entry(slot).or_default().entry(statement).or_insert(0);
+            *sum = sum.saturating_add(count);
         }
     }
 

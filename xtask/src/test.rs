@@ -31,6 +31,8 @@ enum Step {
     Build,
     /// Unit, property and end-to-end tests.
     Test,
+    /// The checks that `cargo fuzz` runs too, with as many made-up inputs as fill about a minute each.
+    Fuzz,
     /// Detector and plugin for wasm32, without imports and SIMD.
     Wasm,
     /// Licences, sources and advisories of the dependencies.
@@ -82,6 +84,11 @@ fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
         // All targets at once, so that binaries and tests share every compiled dependency.
         Step::Build => passed(cargo::cargo().args(["build", "--workspace", "--all-targets"])),
         Step::Test => test(),
+        // By the number of inputs, not by time: tests do not look at the clock.
+        Step::Fuzz => {
+            let arguments = ["test", "--workspace", "--test", "detector", "fuzz::", "--", "--ignored"];
+            passed(cargo::cargo().args(arguments))
+        }
         Step::Wasm => wasm::check(arguments.wasm_from_debian),
         Step::Deny => deny(),
     }

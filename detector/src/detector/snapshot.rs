@@ -15,6 +15,10 @@ use crate::statement::{StatementState, Statements};
 
 use super::Detector;
 
+/// No count, place or order is higher than this where a snapshot is sound; what is counts as this, so that there is room
+/// to count on.
+const NUMBER_MAX: u64 = 1 << 56;
+
 /// A session that changed, or was forgotten.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
@@ -70,6 +74,20 @@ pub struct Snapshot {
 
 impl Detector {
     /// All that has to be kept for [`restore`](Self::restore).
+    ///
+    /// ```
+    /// # use blocksift_detector::{Detector, FileId, Model, Settings, detector::Snapshot};
+    /// # fn restart(old: &mut Detector, model: Model, now_ms: i64, file: FileId, bytes: &[u8]) -> serde_json::Result<()> {
+    /// let kept = serde_json::to_string(&old.snapshot())?;
+    ///
+    /// let mut detector = Detector::new(model, Settings::default());
+    /// detector.restore(serde_json::from_str::<Snapshot>(&kept)?);
+    /// detector.tick(now_ms);
+    /// // Each file is read on from where its last whole record ended; `bytes` are those from there on.
+    /// detector.push(file, detector.checkpoint(file), bytes);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn snapshot(&mut self) -> Snapshot {
         self.mine();
         let statements = &self.statements;
@@ -115,16 +133,16 @@ impl Detector {
     pub fn restore(&mut self, snapshot: Snapshot) {
         let Snapshot { mut sessions, files, summary, templates } = snapshot;
         self.miner = Miner::restore(MinerSettings::default(), &templates).ok();
-        self.totals = Summary { sessions_open: 0, ..summary };
+        self.totals = Summary { sessions_open: 0, ..summary.at_most(NUMBER_MAX) };
         sessions.sort_by_key(|state| (state.order, state.id));
         for state in &sessions {
             self.restore_session(state);
         }
         let mut of_files = Ledger::default();
         for (id, checkpoint, ledger) in files {
-            let mut file = self.new_file(checkpoint);
-            file.records.ledger = ledger;
-            of_files += ledger;
+            let mut file = self.new_file(checkpoint.min(NUMBER_MAX));
+            file.records.ledger = ledger.at_most(NUMBER_MAX);
+            of_files += file.records.ledger;
             self.files.insert(id, file);
         }
         // The summary counts open files too, which are added again when it is asked for.
@@ -154,7 +172,7 @@ impl Detector {
         let at = shard_of(block, self.shards.len().ilog2());
         let Some(shard) = self.shards.get_mut(at) else { return };
         let list = if state.speaking { List::Speaking } else { List::Quiet };
-        let active = (state.active_ms, state.order);
+        let active = (state.active_ms, state.order.min(NUMBER_MAX));
         let slot = shard.sessions.restore((block, pool, state.id), list, active, &events);
         shard.sessions.count_dropped(slot, state.dropped.iter().map(|&(at, count)| (number(at), count)));
         if let Some(session) = shard.sessions.get_mut(slot) {

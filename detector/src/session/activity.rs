@@ -2,20 +2,22 @@
 //! the front is it filed anew by when it spoke last. So a line costs nothing here, and the order is exact all the same.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BinaryHeap, VecDeque};
 
 use super::Slot;
 
 /// Orders that share a bucket: `2^12`.
 const BUCKET_BITS: u32 = 12;
+/// Emptied buckets that are kept to be used again: as one is emptied another one fills.
+const SPARE_MAX: usize = 2;
 
 /// Entries by activity.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    /// Entries by the bucket of the order they had when they were filed.
-    buckets: BTreeMap<u64, Vec<Slot>>,
-    /// The bucket that is worked off, which is before all of `buckets`: order and slot.
-    front: BinaryHeap<Reverse<(u64, Slot)>>,
+    /// Entries by the bucket of the order they had when they were filed; buckets rise.
+    buckets: VecDeque<(u64, Vec<Slot>)>,
+    /// The bucket that is worked off, which is before all of `buckets`: place of the order in the bucket, and slot.
+    front: BinaryHeap<Reverse<(u32, Slot)>>,
     front_bucket: u64,
     /// Emptied buckets, to be used again.
     spare: Vec<Vec<Slot>>,
@@ -28,7 +30,7 @@ impl Activity {
         if self.front.is_empty() || bucket > self.front_bucket {
             self.file(slot, bucket);
         } else if bucket == self.front_bucket {
-            self.front.push(Reverse((order, slot)));
+            self.front.push(Reverse((self.within(order), slot)));
         } else {
             let mut front = std::mem::take(&mut self.front);
             for Reverse((_, slot)) in front.drain() {
@@ -39,9 +41,25 @@ impl Activity {
         }
     }
 
+    /// The place of an order in the bucket that is worked off.
+    fn within(&self, order: u64) -> u32 {
+        u32::try_from(order.saturating_sub(self.front_bucket << BUCKET_BITS)).unwrap_or(u32::MAX)
+    }
+
     fn file(&mut self, slot: Slot, bucket: u64) {
-        let spare = &mut self.spare;
-        self.buckets.entry(bucket).or_insert_with(|| spare.pop().unwrap_or_default()).push(slot);
+        // Nearly always it is the last one or a new one behind it.
+        let at = match self.buckets.back() {
+            Some((last, _)) if *last == bucket => Ok(self.buckets.len() - 1),
+            Some((last, _)) if *last > bucket => self.buckets.binary_search_by_key(&bucket, |(its, _)| *its),
+            _ => Err(self.buckets.len()),
+        };
+        let at = at.unwrap_or_else(|at| {
+            self.buckets.insert(at, (bucket, self.spare.pop().unwrap_or_default()));
+            at
+        });
+        if let Some((_, slots)) = self.buckets.get_mut(at) {
+            slots.push(slot);
+        }
     }
 
     /// The least recently active entry. `order_of` says when a slot was active last; `None` takes its entry out.
@@ -49,7 +67,7 @@ impl Activity {
         loop {
             while let Some(&Reverse((filed, slot))) = self.front.peek() {
                 match order_of(slot) {
-                    Some(order) if order == filed => return Some((order, slot)),
+                    Some(order) if self.within(order) == filed => return Some((order, slot)),
                     now => {
                         self.front.pop();
                         if let Some(order) = now {
@@ -58,16 +76,20 @@ impl Activity {
                     }
                 }
             }
-            let (bucket, mut slots) = self.buckets.pop_first()?;
+            let (bucket, mut slots) = self.buckets.pop_front()?;
             self.front_bucket = bucket;
             for slot in slots.drain(..) {
                 match order_of(slot) {
-                    Some(order) if order >> BUCKET_BITS <= bucket => self.front.push(Reverse((order, slot))),
+                    Some(order) if order >> BUCKET_BITS <= bucket => {
+                        self.front.push(Reverse((self.within(order), slot)));
+                    }
                     Some(order) => self.file(slot, order >> BUCKET_BITS),
                     None => {}
                 }
             }
-            self.spare.push(slots);
+            if self.spare.len() < SPARE_MAX {
+                self.spare.push(slots);
+            }
         }
     }
 
@@ -78,11 +100,12 @@ impl Activity {
 
     /// Bytes that all this takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        let slots: usize = self.buckets.values().chain(&self.spare).map(Vec::capacity).sum();
-        let vectors = self.buckets.len() + self.spare.capacity();
+        let buckets = self.buckets.iter().map(|(_, slots)| slots);
+        let slots: usize = buckets.chain(&self.spare).map(Vec::capacity).sum();
         slots * size_of::<Slot>()
-            + vectors * (size_of::<Vec<Slot>>() + size_of::<u64>())
-            + self.front.capacity() * size_of::<Reverse<(u64, Slot)>>()
+            + self.buckets.capacity() * size_of::<(u64, Vec<Slot>)>()
+            + self.spare.capacity() * size_of::<Vec<Slot>>()
+            + self.front.capacity() * size_of::<Reverse<(u32, Slot)>>()
     }
 }
 

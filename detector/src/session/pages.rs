@@ -1,8 +1,12 @@
 //! Memory for the events of sessions: pieces of a few sizes, cut from pages that all sizes share. A page whose pieces
 //! are all free again can serve another size, so what sessions outgrow is not lost.
 
-/// Bytes of a page.
-const PAGE_BYTES: usize = 64 * 1_024;
+/// Bytes of a page of pieces that are not large. Each size has one that is not full.
+const PAGE_BYTES: usize = 8 * 1_024;
+/// Bytes of a page of large pieces.
+const LARGE_PAGE_BYTES: usize = 64 * 1_024;
+/// Bytes of a piece from which on it is large.
+const LARGE_BYTES_MIN: usize = 2 * 1_024;
 /// Low bits of a [`Piece`]: its place in the page, in units of the size.
 const PLACE_BITS: u32 = 12;
 /// No page.
@@ -41,6 +45,15 @@ impl Size {
 
     pub(crate) fn bytes(self) -> usize {
         SIZES.get(usize::from(self.0)).copied().unwrap_or(PIECE_BYTES_MAX)
+    }
+
+    fn is_large(self) -> bool {
+        self.bytes() >= LARGE_BYTES_MIN
+    }
+
+    /// Bytes of the pages that such pieces are cut from.
+    fn page_bytes(self) -> usize {
+        if self.is_large() { LARGE_PAGE_BYTES } else { PAGE_BYTES }
     }
 }
 
@@ -84,8 +97,10 @@ struct Page {
 #[derive(Debug)]
 pub(crate) struct Pages {
     pages: Vec<Page>,
-    /// Pages without any piece, of any size.
-    empty: Vec<u32>,
+    /// Pages without any piece, for any size that is not large, and for any that is.
+    empty: [Vec<u32>; 2],
+    /// Bytes of all pages.
+    bytes: usize,
     /// Pages with room by size; may still list pages that serve another size by now.
     open: Vec<Vec<u32>>,
     /// Bytes of all pieces handed out.
@@ -98,7 +113,8 @@ impl Pages {
     pub(crate) fn new() -> Self {
         Self {
             pages: Vec::new(),
-            empty: Vec::new(),
+            empty: [Vec::new(), Vec::new()],
+            bytes: 0,
             open: vec![Vec::new(); SIZES.len()],
             taken: 0,
             current: [NONE; SIZES.len()],
@@ -107,9 +123,10 @@ impl Pages {
 
     /// Bytes that all this takes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.pages.len() * PAGE_BYTES
+        let listed: usize = self.empty.iter().chain(&self.open).map(Vec::capacity).sum();
+        self.bytes
             + self.pages.capacity() * size_of::<Page>()
-            + (self.empty.capacity() + self.open.iter().map(Vec::capacity).sum::<usize>()) * size_of::<u32>()
+            + listed * size_of::<u32>()
             + self.open.capacity() * size_of::<Vec<u32>>()
     }
 
@@ -172,9 +189,12 @@ impl Pages {
         let is_current = self.current.get(at) == Some(&number);
         let Some(page) = self.page_mut(number) else { return };
         page.free(piece.place());
-        if page.used == 0 && !is_current {
+        if page.used == 0 {
             page.listed = false;
-            self.empty.push(number);
+            self.empty(size).push(number);
+            if is_current && let Some(current) = self.current.get_mut(at) {
+                *current = NONE;
+            }
         } else if !page.listed && !is_current {
             page.listed = true;
             if let Some(open) = self.open.get_mut(at) {
@@ -192,14 +212,14 @@ impl Pages {
                 return number;
             }
         }
-        if let Some(number) = self.empty.pop() {
+        if let Some(number) = self.empty(size).pop() {
             if let Some(page) = self.page_mut(number) {
                 page.reset(size);
             }
             return number;
         }
         let mut page = Page {
-            bytes: vec![0; PAGE_BYTES].into_boxed_slice(),
+            bytes: vec![0; size.page_bytes()].into_boxed_slice(),
             size,
             used: 0,
             fresh: 0,
@@ -207,8 +227,15 @@ impl Pages {
             listed: false,
         };
         page.reset(size);
+        self.bytes += size.page_bytes();
         self.pages.push(page);
         u32::try_from(self.pages.len() - 1).unwrap_or(NONE)
+    }
+
+    /// Pages without any piece that can serve a size.
+    fn empty(&mut self, size: Size) -> &mut Vec<u32> {
+        let [small, large] = &mut self.empty;
+        if size.is_large() { large } else { small }
     }
 
     fn page(&self, number: u32) -> Option<&Page> {
@@ -230,7 +257,7 @@ impl Page {
     fn take(&mut self) -> Option<u16> {
         let place = if self.freed == NO_PLACE {
             let end = (usize::from(self.fresh) + 1) * self.size.bytes();
-            if end > PAGE_BYTES {
+            if end > self.bytes.len() {
                 return None;
             }
             self.fresh += 1;

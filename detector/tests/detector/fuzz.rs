@@ -99,9 +99,9 @@ macro_rules! checks {
 }
 
 checks! {
-    lines: checks::lines, prop_oneof![4 => choices_and_log(), 1 => any_bytes()], 10_000;
-    chunks: checks::chunks, prop_oneof![9 => choices_and_log(), 1 => any_bytes()], 1_000;
-    json_heads: checks::json_heads, prop_oneof![json_like(), any_bytes()], 10_000;
-    snapshots: checks::snapshots, choices_and_log(), 10_000;
-    model_metadata: checks::model_metadata, prop_oneof![json_like(), any_bytes()], 10_000;
+    lines: checks::lines, prop_oneof![4 => choices_and_log(), 1 => any_bytes()], 80_000;
+    chunks: checks::chunks, prop_oneof![9 => choices_and_log(), 1 => any_bytes()], 8_000;
+    json_heads: checks::json_heads, prop_oneof![json_like(), any_bytes()], 60_000;
+    snapshots: checks::snapshots, choices_and_log(), 30_000;
+    model_metadata: checks::model_metadata, prop_oneof![json_like(), any_bytes()], 250_000;
 }

@@ -1,7 +1,5 @@
 //! Logs as DataNodes and NameNodes write them, in every layout, with the faults that real files have.
 
-use std::fmt::Write;
-
 /// Blocks that a log is about, unless it says otherwise.
 const BLOCKS: u64 = 40;
 /// Kinds of records there are.
@@ -124,7 +122,7 @@ impl Log {
     /// A line in log4j2's JSON layout; some have a stack trace.
     pub(crate) fn json(&mut self, thread: u64, message: &str) {
         let stamp = self.stamp(self.clock).replace(' ', "T");
-        let trace = if thread % 5 == 0 {
+        let trace = if thread.is_multiple_of(5) {
             r#","error.stack_trace":"java.io.IOException: \"x\"\n\tat a.B.c(B.java:1)\n""#
         } else {
             ""
@@ -141,7 +139,7 @@ impl Log {
         let (first, second) = line.split_at(line.len() / 2);
         let time = stamp.replace(' ', "T");
         let wrapped = |text: &str| format!(r#"{{"log":"{text}","stream":"stdout","time":"{time}.1Z"}}"#);
-        if thread % 3 == 0 {
+        if thread.is_multiple_of(3) {
             self.line(&wrapped(first));
             self.line(&wrapped(&format!("{second}\\n")));
         } else {
@@ -191,7 +189,5 @@ pub(crate) fn block_id(number: u64) -> i64 {
 
 /// Text of a block.
 pub(crate) fn block(number: u64) -> String {
-    let mut text = String::new();
-    let _ = write!(text, "blk_{}", block_id(number));
-    text
+    format!("blk_{}", block_id(number))
 }

@@ -12,8 +12,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod allocations;
 mod checks;
 mod equality;
 mod fuzz;
 mod log;
+mod memory;
 mod restart;

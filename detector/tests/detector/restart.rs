@@ -54,7 +54,7 @@ impl Run<'_> {
         let snapshot: Snapshot = serde_json::from_str(&snapshot).unwrap();
         let mut second = self.detector();
         second.restore(snapshot);
-        second.tick(self.now_ms(cut)).for_each(|report| panic!("scored anew: {report:?}"));
+        assert_eq!(second.tick(self.now_ms(cut)).next(), None, "scored anew");
         // What was open is read once more, at the time at which it was read first.
         reports.extend(second.push(A, checkpoint as u64, &self.log[checkpoint..cut]));
         reports.extend(self.push(&mut second, cut, self.log.len()));
@@ -121,4 +121,23 @@ fn who_spoke_last_is_the_last_to_make_room_after_a_restart_too() {
     second.close_records(A);
     evicted.extend(second.reports().map(|report| report.block));
     assert_eq!(evicted, [crate::log::block(1), crate::log::block(2)]);
+}
+
+#[test]
+fn a_damaged_snapshot_leaves_room_to_count_on() {
+    let log = Log::of(7, &HDFS_V1, 2_000);
+    let settings = Settings { events_max: 4, ..Settings::default() };
+    let detector = || Detector::new(model(Reported::All, None), settings.clone());
+    let mut first = detector();
+    push_all(&mut first, &log, &[log.len()], None);
+    let text = serde_json::to_string(&first.snapshot()).unwrap();
+    for field in ["order", "lines_read", "bytes_read", "sessions_scored", "events_unknown"] {
+        let start = text.find(&format!("\"{field}\":")).unwrap() + field.len() + 3;
+        let end = start + text[start..].find([',', '}']).unwrap();
+        let damaged = format!("{}{}{}", &text[..start], u64::MAX, &text[end..]);
+        let mut second = detector();
+        second.restore(serde_json::from_str(&damaged).unwrap());
+        let reports = push_all(&mut second, &log, &[log.len()], None);
+        let _ = ended(second, reports);
+    }
 }

@@ -44,7 +44,7 @@ pub(crate) fn lines(data: &[u8]) {
             }
             2 => detector.close_records(A),
             3 => drop(detector.take_changes()),
-            4 => drop(detector.finish()),
+            4 => detector.finish().for_each(drop),
             _ => {}
         }
         let (ledger, checkpoint) = (detector.ledger(A), detector.checkpoint(A));
@@ -57,7 +57,7 @@ pub(crate) fn lines(data: &[u8]) {
     let ledger = detector.end_of_file(A);
     assert!(ledger.adds_up());
     assert_eq!((ledger.lines_read, ledger.bytes_read), (lines_of(log), log.len() as u64));
-    drop(detector.finish());
+    detector.finish().for_each(drop);
     assert_eq!(detector.summary().ledger, ledger);
     assert_eq!(detector.ledger(A), blocksift_detector::Ledger::default(), "it has ended");
 }

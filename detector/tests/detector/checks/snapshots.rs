@@ -30,20 +30,34 @@ pub(crate) fn snapshots(data: &[u8]) {
     }
 }
 
-/// Four faults: place, and a byte to be there. Half of the bytes become digits, so that it is still a snapshot.
+/// Numbers at the ends of their types.
+const EXTREMES: [&str; 7] = [
+    "0",
+    "-1",
+    "4294967295",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "18446744073709551000",
+];
+
+/// Four faults, of a place and a byte each: mostly another number, so that it is still a snapshot.
 fn with_faults(mut bytes: Vec<u8>, faults: &[u8]) -> Vec<u8> {
     for fault in faults.chunks_exact(3) {
         let at = (usize::from(fault[0]) << 8 | usize::from(fault[1])) % bytes.len().max(1);
-        let digit = b'0' + fault[2] % 10;
-        match bytes.get_mut(at) {
-            Some(byte) if byte.is_ascii_digit() => *byte = digit,
-            Some(byte) if fault[2] % 4 == 0 => *byte = fault[2],
-            _ => {}
+        let (kind, value) = (fault[2] % 8, fault[2]);
+        if kind == 7 {
+            bytes[at] = value;
+            continue;
         }
-        // A number of many digits is one beyond most limits.
-        if fault[2] % 5 == 0 && bytes.get(at).is_some_and(u8::is_ascii_digit) {
-            bytes.splice(at..at, std::iter::repeat_n(digit, usize::from(fault[2]) % 19));
-        }
+        let is_number = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
+        let Some(start) = bytes[at..].iter().position(is_number).map(|skipped| at + skipped) else {
+            continue;
+        };
+        let end =
+            bytes[start..].iter().position(|byte| !is_number(byte)).map_or(bytes.len(), |len| start + len);
+        let text = EXTREMES[usize::from(value) / 8 % EXTREMES.len()];
+        bytes.splice(start..end, text.bytes());
     }
     bytes
 }
