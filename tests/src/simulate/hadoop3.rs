@@ -1,6 +1,7 @@
 //! The text of Hadoop 3: `yyyy-MM-dd HH:mm:ss,SSS LEVEL logger: message`, blocks with pool and generation stamp, and
 //! exceptions, replicas and pauses that go on over further lines. The statements are those of its DataNode, DataXceiver,
-//! BlockReceiver, FsDatasetAsyncDiskService, BlockManager and FSNamesystem.
+//! BlockReceiver, FsDatasetAsyncDiskService, BlockManager and FSNamesystem as of 3.1, where they differ; the logger
+//! BlockStateChange is at DEBUG, as what it says of a block's replicas is.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -42,11 +43,11 @@ fn head(kind: Kind) -> &'static str {
         }
         Kind::Paused => "INFO org.apache.hadoop.util.JvmPauseMonitor",
         Kind::Allocate | Kind::FileClosed => "INFO org.apache.hadoop.hdfs.StateChange",
-        Kind::Invalidate | Kind::AskReplicate | Kind::Stored | Kind::StoredUnowned => "INFO BlockStateChange",
-        Kind::StoredRedundant => "WARN BlockStateChange",
-        Kind::ReplicationTimedOut => {
-            "WARN org.apache.hadoop.hdfs.server.blockmanagement.PendingReconstructionBlocks"
+        Kind::Stored => "INFO BlockStateChange",
+        Kind::Invalidate | Kind::AskReplicate | Kind::StoredUnowned | Kind::StoredRedundant => {
+            "DEBUG BlockStateChange"
         }
+        Kind::ReplicationTimedOut => "WARN org.apache.hadoop.hdfs.server.blockmanagement.BlockManager",
         _ => "INFO org.apache.hadoop.hdfs.server.datanode.DataNode",
     }
 }
@@ -130,8 +131,9 @@ fn data_node(event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
         Kind::SlowWrite => write!(
             out,
             "Slow BlockReceiver write packet to mirror took {}ms (threshold=300ms), downstream DNs=[{peer}:9866], \
-             blockId={block}, seqno={}",
+             blockId={}, seqno={}",
             300 + number % 4_096,
+            event.block,
             number % 1_024
         ),
         Kind::Transmitted => write!(
@@ -144,9 +146,8 @@ fn data_node(event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
         }
         Kind::TransferStarts => write!(
             out,
-            "{} Starting thread to transfer {POOL}:{block} to [DatanodeInfoWithStorage[{peer}:9866,{},DISK]]",
-            Registration(event.node),
-            storage(event.peer)
+            "{} Starting thread to transfer {POOL}:{block} to {peer}:9866",
+            Registration(event.node)
         ),
         Kind::DeleteScheduled | Kind::Deleting | Kind::DeleteFailed => delete(event, out),
         _ => of_the_node(event, out),
@@ -220,7 +221,7 @@ fn name_node(event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
         Kind::Invalidate => write!(out, "BLOCK* BlockManager: ask {peer}:9866 to delete [{block}]"),
         Kind::AskReplicate => {
             let source = Cluster::REPLICAS[0].ip();
-            write!(out, "BLOCK* ask {source}:9866 to replicate {block} to datanode(s) {peer}:9866")
+            write!(out, "BLOCK* ask [{source}:9866] to replicate {block} to datanode(s) {peer}:9866")
         }
         Kind::StoredRedundant => write!(
             out,
@@ -259,15 +260,6 @@ fn uuid(node: NodeId) -> &'static str {
         2 => "139ab23c-5247-463c-ada7-9477545c720b",
         3 => "7279896d-0ee7-4451-ba70-7379d8272b6a",
         _ => "558a8b95-8213-4cf4-913d-744173bf0ab0",
-    }
-}
-
-fn storage(node: NodeId) -> &'static str {
-    match node.0 {
-        1 => "DS-e9764209-9d9c-4f2f-843c-183cb415a2ec",
-        2 => "DS-0c4f1bd2-6a4d-4d16-9d62-9bd0a1f0a8c7",
-        3 => "DS-3d5b7a61-94b1-43c6-8a3e-5f2f5f0a1e44",
-        _ => "DS-b8f0b6a5-1c55-4c39-9e0a-cc8d7a4e2f10",
     }
 }
 

@@ -2,7 +2,6 @@
 //! lists that a walk reads.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
 use memchr::memmem::Finder;
 
@@ -166,6 +165,8 @@ struct Flat {
     targets: Vec<usize>,
     /// The nodes to be made, in their order.
     jobs: Vec<Job>,
+    /// For each fork its job without a prefix, if there is one.
+    plain: Vec<Option<usize>>,
 }
 
 /// A node to be made of a fork, before which these bytes are still to be compared.
@@ -174,17 +175,21 @@ struct Job {
     prefix: Vec<u8>,
 }
 
+/// Edges that are fewer are tried one after the other: a table of them would cost more memory than it saves time.
+const TABLE_EDGES_MIN: usize = 4;
+
 const NOWHERE: Node = Node { rank: NONE, table: NONE, ahead: 0, list: List { start: 0, end: 0 } };
 
 impl Flat {
     fn new(templates: Vec<Ranked>) -> Self {
         let (edges, tables, constants, needles, programs, ops) = Default::default();
         let trie = Trie { root: NOWHERE, edges, tables, constants, needles, templates, programs, ops };
-        Self { trie, targets: Vec::new(), jobs: Vec::new() }
+        Self { trie, targets: Vec::new(), jobs: Vec::new(), plain: Vec::new() }
     }
 
     fn finish(mut self, forks: &[Fork]) -> Trie {
-        self.jobs = (0..forks.len()).map(|fork| Job { fork, prefix: Vec::new() }).collect();
+        self.plain = vec![None; forks.len()];
+        self.plain(0);
         let mut nodes = Vec::new();
         while let Some(job) = self.jobs.get_mut(nodes.len()) {
             let (fork, prefix) = (job.fork, std::mem::take(&mut job.prefix));
@@ -203,23 +208,31 @@ impl Flat {
         let mut branches: Vec<&Branch> = fork.branches.iter().collect();
         branches.sort_by_key(|branch| (order(&branch.step), branch.best));
         let drafts: Vec<Draft> = branches.iter().map(|branch| self.draft(forks, branch, prefix)).collect();
-        if drafts.len() < 2 {
+        if drafts.len() < TABLE_EDGES_MIN {
             return Node { rank: fork.rank, table: NONE, ahead: 0, list: self.list(&drafts) };
         }
-        let fitting = |fits: &dyn Fn(&Step) -> bool| -> Vec<usize> {
-            (0..drafts.len())
-                .filter(|&at| branches.get(at).is_some_and(|branch| fits(&branch.step)))
-                .collect()
-        };
         let chosen =
             |set: &[usize]| -> Vec<Draft> { set.iter().filter_map(|&at| drafts.get(at).copied()).collect() };
-        let list = self.list(&chosen(&fitting(&may_be_empty)));
-        let mut known: HashMap<Vec<usize>, List> = HashMap::new();
+        let fitting = |fits: &dyn Fn(&Step) -> bool, set: &mut Vec<usize>| {
+            set.clear();
+            set.extend(
+                branches.iter().enumerate().filter(|(_, branch)| fits(&branch.step)).map(|(at, _)| at),
+            );
+        };
+        let mut set = Vec::with_capacity(drafts.len());
+        fitting(&may_be_empty, &mut set);
+        let list = self.list(&chosen(&set));
+        // Sets that were met; there are few, for most bytes start the same edges.
+        let mut known: Vec<(Vec<usize>, List)> = Vec::new();
         let table = std::array::from_fn(|byte| {
             let byte = u8::try_from(byte).unwrap_or(u8::MAX);
-            let set = fitting(&|step| may_start(step, byte));
-            let drafts = chosen(&set);
-            *known.entry(set).or_insert_with(|| self.list(&drafts))
+            fitting(&|step| may_start(step, byte), &mut set);
+            if let Some((_, list)) = known.iter().find(|(other, _)| *other == set) {
+                return *list;
+            }
+            let list = self.list(&chosen(&set));
+            known.push((set.clone(), list));
+            list
         });
         let number = index(self.trie.tables.len());
         self.trie.tables.push(table);
@@ -251,9 +264,9 @@ impl Flat {
                     let target = self.target(forks, only.target);
                     self.edge(&text, &only.step, branch.best, target)
                 }
-                _ => self.edge(&text, &branch.step, branch.best, branch.target),
+                _ => self.plain_edge(&text, branch),
             },
-            _ => self.edge(&text, &branch.step, branch.best, branch.target),
+            _ => self.plain_edge(&text, branch),
         }
     }
 
@@ -265,7 +278,24 @@ impl Flat {
         {
             return self.job(*target, text.clone());
         }
-        target
+        self.plain(target)
+    }
+
+    fn plain_edge(&mut self, text: &[u8], branch: &Branch) -> Draft {
+        let target = self.plain(branch.target);
+        self.edge(text, &branch.step, branch.best, target)
+    }
+
+    /// The node of a fork as it is, made once.
+    fn plain(&mut self, fork: usize) -> usize {
+        if let Some(job) = self.plain.get(fork).copied().flatten() {
+            return job;
+        }
+        let job = self.job(fork, Vec::new());
+        if let Some(known) = self.plain.get_mut(fork) {
+            *known = Some(job);
+        }
+        job
     }
 
     fn job(&mut self, fork: usize, prefix: Vec<u8>) -> usize {
