@@ -54,18 +54,10 @@ fn sheet(scores: &Value) -> String {
     let objects = |value: &Value| value.as_object().cloned().unwrap_or_default();
     for (method, subsets) in objects(scores) {
         for (subset, row) in objects(&subsets).into_iter().filter(|(_, row)| row.get("f1").is_some()) {
-            let figure = |column: &&str| {
-                let value = row.get(*column).and_then(Value::as_f64);
-                value.map_or_else(
-                    || "-".to_owned(),
-                    |value| {
-                        if value.fract() == 0.0 && value > 1.0 {
-                            format!("{value:.0}")
-                        } else {
-                            format!("{value:.4}")
-                        }
-                    },
-                )
+            let figure = |column: &&str| match row.get(*column).and_then(Value::as_f64) {
+                Some(count) if ["tp", "fp", "fn"].contains(column) => format!("{count:.0}"),
+                Some(share) => format!("{share:.4}"),
+                None => "-".to_owned(),
             };
             let figures = columns.iter().map(figure);
             lines.push([method.clone(), subset].into_iter().chain(figures).collect());

@@ -125,9 +125,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let us_per_window = us_per_window(&mut model, &sessions)?;
     let (views, notes) = views(args, &mut model, name, &given)?;
     let contributions = views.first().map(|view| templates::contributions(&mut model, view)).transpose()?;
-    let measured: Vec<Measured> = views.into_iter().map(|view| measure(args, &model, view)).collect();
-    let drift = measured.first().map(|measured| templates::drift(&model, &given.trained, &measured.view));
+    let drift = views.first().map(|view| templates::drift(&mut model, &given.trained, view)).transpose()?;
     let Some(drift) = drift else { return Ok(()) };
+    let measured: Vec<Measured> = views.into_iter().map(|view| measure(args, &model, view)).collect();
     let head = format!(
         "model {}, {}: {} events of templates that the model does not know, {us_per_window:.1} us a window",
         model.id,

@@ -83,7 +83,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Nets fitted to the labels; the net that is written is fitted to what they say together
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     nets: u32,
     /// Passes over the training sequences
     #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -104,7 +104,7 @@ pub(crate) struct Args {
     #[arg(long)]
     normal_weight: Option<f32>,
     /// Factor on the loss of parts of sessions, see --node-sessions
-    #[arg(long, default_value_t = 0.3)]
+    #[arg(long, default_value_t = 0.5)]
     node_weight: f32,
     /// Neighbouring events swapped at random while training, at most, for each event of a session
     #[arg(long, default_value_t = 2.0)]
@@ -113,7 +113,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0.005)]
     unknown: f32,
     /// Events in a window; longer sessions keep head and tail
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=1024))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(8..=1024))]
     length: u32,
     /// Width of the embedding
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]

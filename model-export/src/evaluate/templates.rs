@@ -7,6 +7,7 @@ use blocksift_detector::Model;
 use blocksift_detector::token::{Token, counts, counts_hash};
 use serde_json::{Value, json};
 
+use super::verdicts;
 use super::view::View;
 use crate::dataset::Group;
 
@@ -14,6 +15,8 @@ use crate::dataset::Group;
 const SESSIONS_MAX: usize = 300;
 /// Least share, so that a template that never occurred has a finite part in the drift.
 const LEAST: f64 = 1e-4;
+/// Bins of scores.
+const BINS: u8 = 20;
 
 /// Name of a token, as the catalogue has it.
 #[must_use]
@@ -92,7 +95,7 @@ pub(crate) struct Drift {
     pub(crate) templates: f64,
     /// The templates that it comes from: name, share in training, share in the test, part in the index.
     pub(crate) most: Vec<(String, f64, f64, f64)>,
-    /// The index of the scores of normal sessions, by the deciles that the model stores.
+    /// The index of the scores of normal sessions.
     pub(crate) scores: f64,
     /// Share of events of unknown template.
     pub(crate) unknown: f64,
@@ -101,8 +104,13 @@ pub(crate) struct Drift {
 }
 
 /// Measures drift of a view against the groups trained on.
-#[must_use]
-pub(crate) fn drift(model: &Model, train: &[Group], view: &View) -> Drift {
+///
+/// # Errors
+/// If the model cannot be run.
+pub(crate) fn drift(model: &mut Model, train: &[Group], view: &View) -> Result<Drift> {
+    let scores = verdicts(model, train)?;
+    let before_scores: Vec<(f64, f32)> =
+        train.iter().zip(scores).map(|(group, (score, _))| (group.normal as f64, score)).collect();
     let (before, after) = (shares(train), shares(&view.groups));
     let tokens: std::collections::BTreeSet<Token> = before.keys().chain(after.keys()).copied().collect();
     let mut most: Vec<(String, f64, f64, f64)> = tokens
@@ -120,13 +128,13 @@ pub(crate) fn drift(model: &Model, train: &[Group], view: &View) -> Drift {
     let normal: u64 = view.groups.iter().map(|group| group.normal).sum();
     let is_novel = |group: &&Group| !known.contains(&counts_hash(counts(&group.tokens)));
     let novel: u64 = view.groups.iter().filter(is_novel).map(|group| group.normal).sum();
-    Drift {
+    Ok(Drift {
         templates,
         most,
-        scores: score_index(&model.metadata.decision.quantiles, view),
+        scores: score_index(&before_scores, view),
         unknown: after.get(&Token::UNKNOWN).copied().unwrap_or(0.0),
         novel: novel as f64 / normal.max(1) as f64,
-    }
+    })
 }
 
 /// Share of each token among the events of normal sessions.
@@ -148,34 +156,24 @@ fn index(before: f64, after: f64) -> f64 {
     (q - p) * (q / p).ln()
 }
 
-fn score_index(quantiles: &[f32], view: &View) -> f64 {
+/// Index between the scores of normal sessions before, of the groups trained on, and after, in twenty equal bins.
+fn score_index(before: &[(f64, f32)], view: &View) -> f64 {
     let Some(column) = view.columns.first() else { return f64::NAN };
-    // Deciles that are equal make one bin that holds more than a tenth.
-    let mut edges: Vec<(f32, f64)> = Vec::new();
-    for (edge, share) in quantiles.iter().skip(1).zip(1u8..) {
-        let share = f64::from(share) / 10.0;
-        match edges.last_mut() {
-            Some(last) if last.0 >= *edge => last.1 = share,
-            _ => edges.push((*edge, share)),
+    let after = view.groups.iter().zip(&column.verdicts);
+    let after: Vec<(f64, f32)> = after.map(|(group, (score, _))| (group.normal as f64, *score)).collect();
+    if before.is_empty() {
+        return f64::NAN;
+    }
+    let shares = |scores: &[(f64, f32)]| -> Vec<f64> {
+        let all: f64 = scores.iter().map(|(count, _)| count).sum();
+        let mut bins = vec![0.0; usize::from(BINS)];
+        for (count, score) in scores {
+            let bin = (1..BINS).filter(|bin| *score >= f32::from(*bin) / f32::from(BINS)).count();
+            bins.iter_mut().skip(bin).take(1).for_each(|bin| *bin += count / all.max(1.0));
         }
-    }
-    let normal: f64 = view.groups.iter().map(|group| group.normal as f64).sum();
-    let mut found = vec![0.0; edges.len() + 1];
-    for (group, (score, _)) in view.groups.iter().zip(&column.verdicts) {
-        let bin = edges.partition_point(|(edge, _)| edge < score);
-        found.iter_mut().skip(bin).take(1).for_each(|bin| *bin += group.normal as f64 / normal);
-    }
-    let mut below = 0.0;
-    let expected: Vec<f64> = edges
-        .iter()
-        .map(|(_, share)| {
-            let own = share - below;
-            below = *share;
-            own
-        })
-        .chain([0.0])
-        .collect();
-    expected.into_iter().zip(found).map(|(p, q)| index(p, q)).sum()
+        bins
+    };
+    shares(before).into_iter().zip(shares(&after)).map(|(p, q)| index(p, q)).sum()
 }
 
 impl Drift {

@@ -18,6 +18,9 @@ use crate::sheet::{Column, Sheet, count_vector, unseen};
 /// Loggers of the NameNode in HDFS_v1.
 pub(crate) const NAMENODE: [&str; 2] = ["dfs.FSNamesystem", "dfs.PendingReplicationBlocks"];
 
+/// Share of each class that must be unseen, so that curves are drawn of the unseen alone.
+const UNSEEN_MIN: f64 = 0.05;
+
 /// Everything measured of one view.
 pub(crate) struct View {
     /// Name in tables and JSON.
@@ -63,11 +66,15 @@ impl View {
         }
     }
 
+    /// Whether enough of each class is unseen to stand for it. Few parts of sessions are, and those are the odd ones.
     fn has_both(&self, unseen: &[bool]) -> bool {
-        let has = |class: fn(&Group) -> u64| {
-            self.groups.iter().zip(unseen).any(|(group, unseen)| *unseen && class(group) > 0)
+        let enough = |class: fn(&Group) -> u64| {
+            let all: u64 = self.groups.iter().map(class).sum();
+            let own = self.groups.iter().zip(unseen).filter(|(_, unseen)| **unseen);
+            let own: u64 = own.map(|(group, _)| class(group)).sum();
+            own as f64 > UNSEEN_MIN * all as f64
         };
-        has(|group| group.normal) && has(|group| group.abnormal)
+        enough(|group| group.normal) && enough(|group| group.abnormal)
     }
 }
 

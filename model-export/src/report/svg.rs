@@ -11,9 +11,13 @@ const LEFT: f64 = 60.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 46.0;
+/// Height of a row of the legend.
+const ROW: f64 = 13.0;
 /// Told apart by people who see few colours, too.
-const COLOURS: [&str; 8] =
-    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#666666", "#a0a000"];
+const COLOURS: [&str; 10] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#666666", "#a0a000", "#7a4fbf",
+    "#000000",
+];
 
 /// Points that are joined.
 #[derive(Clone, Debug, Default)]
@@ -143,15 +147,8 @@ impl Plot<'_> {
 
     fn open(&self, frame: Frame) -> String {
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" font-family=\"sans-serif\" font-size=\"10\"><title>{}</title>",
+            "<text x=\"{LEFT}\" y=\"18\" font-size=\"13\" font-weight=\"bold\">{}</text>",
             escape(self.title)
-        );
-        push(
-            &mut svg,
-            format_args!(
-                "<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/><text x=\"{LEFT}\" y=\"18\" font-size=\"13\" font-weight=\"bold\">{}</text>",
-                escape(self.title)
-            ),
         );
         let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
         for step in 0..=4u8 {
@@ -207,22 +204,31 @@ impl Plot<'_> {
     }
 
     fn close<'a>(&self, mut svg: String, legend: impl Iterator<Item = (&'a str, usize)>) -> String {
-        let mut x = LEFT;
+        let (mut x, mut y) = (LEFT, HEIGHT - 6.0);
         for (name, number) in legend.filter(|(name, _)| !name.is_empty()) {
-            let y = HEIGHT - 6.0;
+            let width = 24.0 + 5.4 * name.chars().count() as f64;
+            if x > LEFT && x + width > WIDTH {
+                (x, y) = (LEFT, y + ROW);
+            }
+            let colour = colour(number);
             push(
                 &mut svg,
                 format_args!(
-                    "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"9\" height=\"9\" fill=\"{}\"/>",
-                    y - 8.0,
-                    colour(number)
+                    "<rect x=\"{x:.1}\" y=\"{:.1}\" width=\"9\" height=\"9\" fill=\"{colour}\"/>",
+                    y - 8.0
                 ),
             );
             push(&mut svg, format_args!("<text x=\"{:.1}\" y=\"{y:.1}\">{}</text>", x + 12.0, escape(name)));
-            x += 24.0 + 5.4 * name.chars().count() as f64;
+            x += width;
         }
-        svg.push_str("</svg>");
-        svg
+        // Only now is it known how many rows the legend takes.
+        let height = y + 6.0;
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
+             font-family=\"sans-serif\" font-size=\"10\"><title>{}</title>\
+             <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>{svg}</svg>",
+            escape(self.title)
+        )
     }
 }
 
