@@ -3,6 +3,8 @@
 mod cache;
 #[cfg(feature = "tract")]
 pub mod onnx;
+mod proto;
+pub mod table;
 
 pub(crate) use cache::{Cache, Known};
 
@@ -32,6 +34,18 @@ pub enum ScoreError {
     Runtime(String),
 }
 
+/// Checks that a window has `length` tokens, all of which the embedding of `rows` rows knows.
+fn check_window(window: &Window, length: usize, rows: usize) -> Result<(), ScoreError> {
+    let found = window.0.len();
+    if found != length {
+        return Err(ScoreError::Length { found, expected: length });
+    }
+    match window.0.iter().find(|token| usize::from(token.0) >= rows) {
+        Some(token) => Err(ScoreError::Token { token: token.0, rows }),
+        None => Ok(()),
+    }
+}
+
 /// Anything that scores windows. A score depends on its own window alone, not on those beside it.
 pub trait Score: Send {
     /// One score for each window, in order, `0.0..=1.0`, higher is worse.
@@ -43,8 +57,8 @@ pub trait Score: Send {
     /// Another one that gives equal scores, for another thread.
     fn fork(&self) -> Box<dyn Score>;
 
-    /// As [`score`](Self::score), but faster where that can be had, and equal to it only within the rounding of one
-    /// int8 step. For comparing windows with each other, and for seeing that one is far from the threshold.
+    /// As [`score`](Self::score), but faster where that can be had, and equal to it only within the rounding of
+    /// float32. For comparing windows with each other, and for seeing that one is far from the threshold.
     ///
     /// # Errors
     /// As [`score`](Self::score)'s.

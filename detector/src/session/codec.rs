@@ -1,14 +1,14 @@
 //! How the events of a session are kept: each as its difference to the one before, in a few bytes.
 //!
-//! An event is a byte that says how long its fields are, then statement, time, offset and, where the file changed or
-//! the record has several lines, file and length; all little-endian. Times are differences, in seconds where those are
-//! whole ones; statement, time and offset fit into one store of 16 bytes in all but odd cases. HDFS_v1 sessions take
-//! six bytes an event.
+//! An event is a byte that says how long its fields are, and for the first statements which one it is; then statement,
+//! time and offset, little-endian, each in as many bytes as it needs. Times are differences, in seconds where those are
+//! whole ones. All of it fits one store of 16 bytes. Events that need more (another file, several lines, a jump of
+//! centuries) are written in full. HDFS_v1 sessions take five to six bytes an event.
 
 use crate::settings::FileId;
 
-/// Bytes that one event takes at most.
-pub(crate) const EVENT_BYTES_MAX: usize = 1 + 4 + 8 + 8 + 4 + 4;
+/// Bytes that one event takes at most: all fields in full.
+pub(crate) const EVENT_BYTES_MAX: usize = 1 + 4 + 4 + 4 + 8 + 8;
 /// Bytes that are written and read at once.
 const WORD_BYTES: usize = 16;
 /// The same where less room is left.
@@ -16,14 +16,14 @@ const HALF_BYTES: usize = 8;
 
 const MS: i64 = 1_000;
 
-/// Bytes of a statement, by bit 0 of the first byte.
-const STATEMENT_BYTES: [u32; 2] = [1, 4];
-/// Bytes of a time, by bits 1 and 2.
-const TIME_BYTES: [u32; 4] = [0, 1, 3, 8];
-/// Bytes of an offset, by bits 3 and 4.
-const OFFSET_BYTES: [u32; 4] = [2, 3, 4, 8];
-/// Set where file and length follow.
-const PLACE: u8 = 1 << 5;
+/// Bytes of a time, by the lowest two bits of the first byte.
+const TIME_BYTES: [u32; 4] = [0, 1, 2, 6];
+/// Bytes of an offset, by the next two.
+const OFFSET_BYTES: [u32; 4] = [2, 3, 4, 5];
+/// In the highest four bits: a statement of one byte follows. Below it they are the statement.
+const STATEMENT: u8 = 14;
+/// In the highest four bits: statement, file, length, time and offset follow in full.
+const FULL: u8 = 15;
 
 /// One event of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,52 +84,54 @@ impl Encoded {
 #[inline]
 pub(crate) fn encode(last: Last, event: &SessionEvent) -> Encoded {
     let later_ms = event.time_ms.wrapping_sub(last.time_ms);
-    let (later, whole) = match later_ms % MS {
-        0 => (later_ms / MS, 1),
-        _ => (later_ms, 0),
+    let time = if later_ms == 0 {
+        0
+    } else if later_ms % MS == 0 {
+        zigzag(later_ms / MS) << 1 | 1
+    } else {
+        zigzag(later_ms).checked_shl(1).unwrap_or(u64::MAX)
     };
-    // Loses the topmost bit of a difference of millions of years; times are of the years 1970 to 9999.
-    let time = if later_ms == 0 { 0 } else { zigzag(later) << 1 | whole };
     let offset = zigzag(event.offset.wrapping_sub(last.offset).cast_signed());
-    let statement = u64::from(event.statement);
-    let (statement_code, statement_bytes) = fit(statement, STATEMENT_BYTES);
     let (time_code, time_bytes) = fit(time, TIME_BYTES);
     let (offset_code, offset_bytes) = fit(offset, OFFSET_BYTES);
-    let place = event.file != last.file || event.bytes != 0;
-    let head = statement_code | time_code << 1 | offset_code << 3 | if place { PLACE } else { 0 };
-    let mut encoded = Encoded { bytes: [0; 32], len: 0 };
-    let len = 1 + statement_bytes + time_bytes + offset_bytes;
-    if len <= 16 && !place {
-        let word = u128::from(head)
-            | u128::from(statement) << 8
-            | u128::from(time) << (8 + 8 * statement_bytes)
-            | u128::from(offset) << (8 + 8 * (statement_bytes + time_bytes));
-        if let Some(bytes) = encoded.bytes.first_chunk_mut() {
-            *bytes = word.to_le_bytes();
-        }
-        encoded.len = size(len);
-        return encoded;
+    let fits = zigzag(later_ms) < 1 << 47 && offset < 1 << 40 && event.statement < 1 << 8;
+    if !fits || event.file != last.file || event.bytes != 0 {
+        return full(event);
     }
-    encoded.put(u64::from(head), 1);
-    encoded.put(statement, statement_bytes);
-    encoded.put(time, time_bytes);
-    encoded.put(offset, offset_bytes);
-    if place {
-        encoded.put(u64::from(event.file.0), 4);
-        encoded.put(u64::from(event.bytes), 4);
+    let statement = u64::from(event.statement);
+    let (code, statement_bytes) = match u8::try_from(statement) {
+        Ok(statement) if statement < STATEMENT => (statement, 0),
+        _ => (STATEMENT, 1),
+    };
+    let word = u128::from(time_code | offset_code << 2 | code << 4)
+        | if statement_bytes == 0 { 0 } else { u128::from(statement) << 8 }
+        | u128::from(time) << (8 + 8 * statement_bytes)
+        | u128::from(offset) << (8 + 8 * (statement_bytes + time_bytes));
+    let mut encoded = Encoded { bytes: [0; 32], len: size(1 + statement_bytes + time_bytes + offset_bytes) };
+    if let Some(bytes) = encoded.bytes.first_chunk_mut() {
+        *bytes = word.to_le_bytes();
     }
     encoded
 }
 
+/// An event that does not fit the short form: no field depends on the one before.
+#[cold]
+fn full(event: &SessionEvent) -> Encoded {
+    let mut encoded = Encoded { bytes: [0; 32], len: 0 };
+    encoded.put(&[FULL << 4]);
+    encoded.put(&event.statement.to_le_bytes());
+    encoded.put(&event.file.0.to_le_bytes());
+    encoded.put(&event.bytes.to_le_bytes());
+    encoded.put(&event.time_ms.to_le_bytes());
+    encoded.put(&event.offset.to_le_bytes());
+    encoded
+}
+
 impl Encoded {
-    #[cold]
-    fn put(&mut self, value: u64, bytes: u32) {
-        let bytes = size(bytes);
-        if let (Some(place), Some(value)) =
-            (self.bytes.get_mut(self.len..self.len + bytes), value.to_le_bytes().get(..bytes))
-        {
-            place.copy_from_slice(value);
-            self.len += bytes;
+    fn put(&mut self, field: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(self.len..self.len + field.len()) {
+            place.copy_from_slice(field);
+            self.len += field.len();
         }
     }
 }
@@ -188,6 +190,32 @@ impl<'a> Events<'a> {
     }
 }
 
+impl Events<'_> {
+    #[cold]
+    fn full(&mut self) -> Option<SessionEvent> {
+        let [statement, file, bytes] = [self.take(4)?, self.take(4)?, self.take(4)?].map(low_word);
+        let (time_ms, offset) = (self.take(8)?.cast_signed(), self.take(8)?);
+        Some(SessionEvent { time_ms, offset, file: FileId(file), bytes, statement })
+    }
+
+    #[inline]
+    fn short(&mut self, head: u8) -> Option<SessionEvent> {
+        let code = head >> 4;
+        let lengths = |all: [u32; 4], code: u8| all.get(usize::from(code & 3)).copied().unwrap_or(0);
+        let (time, offset) = (lengths(TIME_BYTES, head), lengths(OFFSET_BYTES, head >> 2));
+        let [statement, time, offset] = self.fields([u32::from(code == STATEMENT), time, offset])?;
+        let later = unzigzag(time >> 1);
+        let later_ms = if time & 1 == 1 { later.wrapping_mul(MS) } else { later };
+        Some(SessionEvent {
+            time_ms: self.last.time_ms.wrapping_add(later_ms),
+            offset: self.last.offset.wrapping_add(unzigzag(offset).cast_unsigned()),
+            file: self.last.file,
+            bytes: 0,
+            statement: if code == STATEMENT { low_word(statement) } else { u32::from(code) },
+        })
+    }
+}
+
 impl Iterator for Events<'_> {
     type Item = SessionEvent;
 
@@ -195,24 +223,7 @@ impl Iterator for Events<'_> {
     fn next(&mut self) -> Option<SessionEvent> {
         let (&head, rest) = self.bytes.split_first()?;
         self.bytes = rest;
-        let lengths = |all: &[u32], code: u8| all.get(usize::from(code)).copied();
-        let statement = lengths(&STATEMENT_BYTES, head & 1)?;
-        let time = lengths(&TIME_BYTES, head >> 1 & 3)?;
-        let offset = lengths(&OFFSET_BYTES, head >> 3 & 3)?;
-        let [statement, time, offset] = self.fields([statement, time, offset])?;
-        let later = unzigzag(time >> 1);
-        let later_ms = if time & 1 == 1 { later.wrapping_mul(MS) } else { later };
-        let mut event = SessionEvent {
-            time_ms: self.last.time_ms.wrapping_add(later_ms),
-            offset: self.last.offset.wrapping_add(unzigzag(offset).cast_unsigned()),
-            file: self.last.file,
-            bytes: 0,
-            statement: low_word(statement),
-        };
-        if head & PLACE != 0 {
-            event.file = FileId(low_word(self.take(4)?));
-            event.bytes = low_word(self.take(4)?);
-        }
+        let event = if head >> 4 == FULL { self.full()? } else { self.short(head)? };
         self.last = after(&event);
         Some(event)
     }

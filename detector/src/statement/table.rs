@@ -32,7 +32,10 @@ pub(crate) struct StatementState {
 /// All statements of one detector.
 #[derive(Debug)]
 pub(crate) struct Statements {
+    /// In the order in which they were seen: the frequent ones come early and have small numbers.
     entries: Vec<Entry>,
+    /// Stand for what there is no room for, by level; their numbers are the highest there are.
+    shared: Vec<Entry>,
     numbers: HashMap<u64, u32, BuildHasherDefault<IdHasher>>,
     templates: Names,
     templates_max: usize,
@@ -59,6 +62,7 @@ impl Statements {
     pub(crate) fn new(catalogue: &Catalogue, tokenizer: &Tokenizer, unknown_max: usize) -> Self {
         let mut statements = Self {
             entries: Vec::new(),
+            shared: Vec::new(),
             numbers: HashMap::default(),
             templates: Names::new(OTHER),
             templates_max: 0,
@@ -72,10 +76,7 @@ impl Statements {
             statements.templates.intern(template.id().0, template.text.as_bytes(), usize::MAX);
         }
         statements.templates_max = statements.templates.names.len() + unknown_max;
-        // What there is no room for: by level, at the numbers of the levels.
-        for level in LEVELS {
-            statements.push(&other(level));
-        }
+        statements.shared = LEVELS.into_iter().map(|level| statements.new_entry(&other(level))).collect();
         statements
     }
 
@@ -101,7 +102,7 @@ impl Statements {
     /// The number of a statement that was adopted; that of the shared one if there was no room.
     pub(crate) fn number(&self, StatementId(id): StatementId) -> u32 {
         let number = self.numbers.get(&id).copied();
-        number.unwrap_or_else(|| u32::from(level_number(StatementId(id).level())))
+        number.unwrap_or_else(|| u32::MAX - u32::from(level_number(StatementId(id).level())))
     }
 
     /// The number of a pool that was adopted.
@@ -197,10 +198,15 @@ impl Statements {
     }
 
     fn push(&mut self, statement: &Statement) {
+        let number = u32::try_from(self.entries.len()).unwrap_or(0);
+        self.entries.push(self.new_entry(statement));
+        self.numbers.insert(statement.id().0, number);
+    }
+
+    fn new_entry(&self, statement: &Statement) -> Entry {
         let template = self.templates.number(statement.template.0);
         let id = TemplateId::of(self.templates.name(template));
-        let number = u32::try_from(self.entries.len()).unwrap_or(0);
-        self.entries.push(Entry {
+        Entry {
             template,
             bucket: statement.bucket,
             level: statement.level,
@@ -208,12 +214,12 @@ impl Statements {
             exception: self.exceptions.number(statement.exception.0),
             frame: self.frames.number(statement.frame.0),
             token: self.tokenizer.token_in(id, statement.bucket),
-        });
-        self.numbers.insert(statement.id().0, number);
+        }
     }
 
     fn entry(&self, number: u32) -> Option<&Entry> {
-        self.entries.get(usize::try_from(number).ok()?)
+        let entry = usize::try_from(number).ok().and_then(|number| self.entries.get(number));
+        entry.or_else(|| self.shared.get(usize::try_from(u32::MAX - number).ok()?))
     }
 }
 
