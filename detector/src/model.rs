@@ -49,6 +49,11 @@ pub enum ModelError {
         "graph does not keep the contract ({0}): it must map `tokens` int64 [N, L] to `score` float32 [N] or [N, 1]"
     )]
     Contract(String),
+    /// The graph is none that can be scored by a table.
+    #[error(
+        "graph cannot be folded into a table ({0}); use a program with tract, or a model written by `model-export train`"
+    )]
+    Fold(String),
     /// A stored input gives another score here.
     #[error(
         "golden input {index} scores {found} here, {expected} in the file; the file is damaged or this CPU computes differently"
@@ -297,6 +302,17 @@ impl Model {
     #[cfg(feature = "tract")]
     pub fn from_onnx(bytes: &[u8]) -> Result<Self, ModelError> {
         let (metadata, scorer) = crate::score::onnx::load(bytes)?;
+        Self::new(metadata, bytes, Box::new(scorer))
+    }
+
+    /// Reads an ONNX file without tract: checks its metadata, folds its graph into a table and scores its golden inputs
+    /// with it. The scores are the same bits on every machine, and tract's within the rounding of float32. Only nets of
+    /// the form that `model-export train` writes can be folded.
+    ///
+    /// # Errors
+    /// [`ModelError`] saying what about the file is wrong.
+    pub fn from_onnx_table(bytes: &[u8]) -> Result<Self, ModelError> {
+        let (metadata, scorer) = crate::score::table::load(bytes)?;
         Self::new(metadata, bytes, Box::new(scorer))
     }
 

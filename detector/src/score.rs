@@ -3,6 +3,8 @@
 mod cache;
 #[cfg(feature = "tract")]
 pub mod onnx;
+mod proto;
+pub mod table;
 
 pub(crate) use cache::{Cache, Known};
 
@@ -30,6 +32,18 @@ pub enum ScoreError {
     /// The runtime failed.
     #[error("model cannot be run: {0}")]
     Runtime(String),
+}
+
+/// Checks that a window has `length` tokens, all of which the embedding of `rows` rows knows.
+fn check_window(window: &Window, length: usize, rows: usize) -> Result<(), ScoreError> {
+    let found = window.0.len();
+    if found != length {
+        return Err(ScoreError::Length { found, expected: length });
+    }
+    match window.0.iter().find(|token| usize::from(token.0) >= rows) {
+        Some(token) => Err(ScoreError::Token { token: token.0, rows }),
+        None => Ok(()),
+    }
 }
 
 /// Anything that scores windows. A score depends on its own window alone, not on those beside it.

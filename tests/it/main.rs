@@ -22,3 +22,4 @@ mod mining;
 mod public_log;
 mod rotation;
 mod same_verdicts;
+mod same_wasm;

@@ -1,8 +1,10 @@
 //! What the end-to-end tests and `cargo xtask demo` share: the log [`simulate`] and the children they run
-//! ([`process`], [`http`], [`binaries`]). Depends on no other crate of the workspace, so that `xtask` compiles fast.
+//! ([`process`], [`http`], [`binaries`], [`wasm`]). Depends on no other crate of the workspace, so that `xtask`
+//! compiles fast.
 #![allow(clippy::missing_errors_doc, reason = "errors here are plain I/O errors of test set-ups")]
 
 pub mod binaries;
 pub mod http;
 pub mod process;
 pub mod simulate;
+pub mod wasm;

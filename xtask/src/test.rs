@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use blocksift_tests::binaries;
+use blocksift_tests::wasm::MODULE_VARIABLE;
 use clap::ValueEnum;
 
 use crate::{cargo, tidy, wasm};
@@ -81,7 +82,7 @@ fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
         }
         // All targets at once, so that binaries and tests share every compiled dependency.
         Step::Build => passed(cargo::cargo().args(["build", "--workspace", "--all-targets"])),
-        Step::Test => test(),
+        Step::Test => test(arguments.wasm_from_debian),
         Step::Wasm => wasm::check(arguments.wasm_from_debian),
         Step::Deny => deny(),
     }
@@ -107,10 +108,14 @@ fn passed(command: &mut Command) -> Result<Outcome> {
     cargo::run(command).map(|()| Outcome::Passed)
 }
 
-fn test() -> Result<Outcome> {
+fn test(wasm_from_debian: bool) -> Result<Outcome> {
     cargo::run(cargo::cargo().args(["build", "--workspace", "--all-targets"]))?;
+    let module = wasm::check_module(wasm_from_debian)?;
     let mut tests = cargo::cargo();
     tests.args(["test", "--workspace"]).env(binaries::FOLDER_VARIABLE, cargo::target_folder().join("debug"));
+    if let Some(module) = module {
+        tests.env(MODULE_VARIABLE, module);
+    }
     passed(&mut tests)
 }
 

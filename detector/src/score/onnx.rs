@@ -5,8 +5,6 @@
 //! A score is always the runtime's, one window at a time, so that it cannot depend on its batch. Estimates come from
 //! [`Table`] where the graph allows it.
 
-mod table;
-
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,10 +14,10 @@ use tract_onnx::pb::{self, tensor_proto::DataType, tensor_shape_proto::dimension
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::bail;
 
-use super::{Score, ScoreError};
+use super::table::Table;
+use super::{Score, ScoreError, check_window};
 use crate::model::{Metadata, ModelError};
 use crate::token::{Token, Window};
-use table::Table;
 
 /// Name and type of the input.
 const INPUT: (&str, DataType) = ("tokens", DataType::Int64);
@@ -73,14 +71,15 @@ pub fn load(bytes: &[u8]) -> Result<(Metadata, TractScorer), ModelError> {
     // Also warms the plan.
     let padding = Window(vec![Token::PAD; length].into_boxed_slice());
     scorer.score(&[padding]).map_err(|error| contract(error.to_string()))?;
-    scorer.table = Table::new(graph).filter(|table| agrees(table, &mut scorer, &metadata));
+    let table = Table::of_file(bytes, length, rows);
+    scorer.table = table.filter(|table| agrees(table.clone(), &mut scorer, &metadata));
     Ok((metadata, scorer))
 }
 
 impl Score for TractScorer {
     fn score(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
         for window in windows {
-            self.check(window)?;
+            check_window(window, self.length, self.rows)?;
         }
         guarded(|| {
             let mut state = match self.state.take() {
@@ -105,28 +104,15 @@ impl Score for TractScorer {
     }
 
     fn estimate(&mut self, windows: &[Window]) -> Result<Vec<f32>, ScoreError> {
-        let Some(table) = &self.table else { return self.score(windows) };
+        let Some(table) = &mut self.table else { return self.score(windows) };
         for window in windows {
-            self.check(window)?;
+            check_window(window, self.length, self.rows)?;
         }
-        Ok(windows.iter().map(|window| table.estimate(window)).collect())
+        Ok(windows.iter().map(|window| table.score(window)).collect())
     }
 
     fn has_estimates(&self) -> bool {
         self.table.is_some()
-    }
-}
-
-impl TractScorer {
-    fn check(&self, window: &Window) -> Result<(), ScoreError> {
-        let found = window.0.len();
-        if found != self.length {
-            return Err(ScoreError::Length { found, expected: self.length });
-        }
-        match window.0.iter().find(|token| usize::from(token.0) >= self.rows) {
-            Some(token) => Err(ScoreError::Token { token: token.0, rows: self.rows }),
-            None => Ok(()),
-        }
     }
 }
 
@@ -157,12 +143,12 @@ fn prefer_small_kernels() {
 }
 
 /// Whether estimates are the scores on the golden inputs.
-fn agrees(table: &Table, scorer: &mut TractScorer, metadata: &Metadata) -> bool {
+fn agrees(mut table: Table, scorer: &mut TractScorer, metadata: &Metadata) -> bool {
     metadata.golden.iter().all(|golden| {
         let window = Window(golden.tokens.clone().into_boxed_slice());
         let score = scorer.score(std::slice::from_ref(&window));
         let score = score.ok().and_then(|scores| scores.first().copied());
-        score.is_some_and(|score| (score - table.estimate(&window)).abs() <= ESTIMATE_TOLERANCE)
+        score.is_some_and(|score| (score - table.score(&window)).abs() <= ESTIMATE_TOLERANCE)
     })
 }
 

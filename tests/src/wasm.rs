@@ -1,0 +1,105 @@
+//! What `cargo xtask` and the tests share about wasm: how the module that exports the detector is built, and what hosts
+//! ask of any module of ours.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+
+/// What the modules are compiled for.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+/// Names [`FLAGS`] to cargo.
+pub const FLAGS_VARIABLE: &str = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS";
+/// Memory that a module may take, 128 MiB.
+pub const FLAGS: &str = "-C link-arg=--max-memory=134217728";
+/// Environment variable that names a ready module with the feature `check`.
+pub const MODULE_VARIABLE: &str = "BLOCKSIFT_CHECK_MODULE";
+
+/// Lets cargo build `package` for wasm in release mode, in a target folder of its own: another compiler, or another
+/// target, must not throw away what the workspace has built.
+pub fn build_arguments(command: &mut Command, package: &str, target: &Path) {
+    command.args(["build", "--release", "--target", TARGET, "--package", package, "--target-dir"]);
+    command.arg(target.join("wasm")).env(FLAGS_VARIABLE, FLAGS);
+}
+
+/// As [`build_arguments`], for the plugin with the exports that a test drives. With these and without them it is the
+/// same file, [`module_path`].
+pub fn check_module_arguments(command: &mut Command, target: &Path) {
+    build_arguments(command, "blocksift-plugin", target);
+    command.args(["--features", "check"]);
+}
+
+/// Where the plugin's module is when it is built.
+#[must_use]
+pub fn module_path(target: &Path) -> PathBuf {
+    target.join("wasm").join(TARGET).join("release/blocksift.wasm")
+}
+
+/// The module that exports the detector: the one that `cargo xtask test` has built, or one that is built now.
+/// `Ok(None)` if this compiler cannot build for wasm.
+pub fn check_module() -> io::Result<Option<PathBuf>> {
+    if let Some(path) = env::var_os(MODULE_VARIABLE) {
+        return Ok(Some(PathBuf::from(path)));
+    }
+    let found = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output()?;
+    if !Path::new(String::from_utf8_lossy(&found.stdout).trim()).is_dir() {
+        return Ok(None);
+    }
+    // A test binary is <target>/<profile>/deps/<name>.
+    let test = env::current_exe()?;
+    let target = test.ancestors().nth(3).ok_or_else(|| io::Error::other("no target folder"))?;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    check_module_arguments(&mut cargo, target);
+    let status = cargo.status()?;
+    if status.success() {
+        Ok(Some(module_path(target)))
+    } else {
+        Err(io::Error::other(format!("cargo: {status}")))
+    }
+}
+
+/// Reads a module and checks that it has no imports and no SIMD: hosts such as Fluent Bit refuse both.
+pub fn read_module(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = fs::read(path)?;
+    check_bytes(&bytes)
+        .map_err(|what| io::Error::other(format!("`{}` does not suit its hosts: {what}", path.display())))?;
+    Ok(bytes)
+}
+
+fn check_bytes(bytes: &[u8]) -> Result<(), String> {
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload.map_err(|error| error.to_string())?;
+        if matches!(payload, Payload::ImportSection(imports) if imports.count() > 0) {
+            return Err("it has imports".to_owned());
+        }
+    }
+    // Without its `simd` feature the validator refuses every vector instruction.
+    let features = WasmFeatures::default().difference(WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD);
+    let mut validator = Validator::new_with_features(features);
+    validator.validate_all(bytes).map(drop).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
+    /// `(import "a" "b" (memory 1))`
+    const IMPORT: &[u8] = b"\x02\x08\x01\x01a\x01b\x02\x00\x01";
+    /// `(func (drop (v128.const i32x4 0 0 0 0)))`: type, function and code section.
+    const SIMD: &[u8] = b"\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x0a\x17\x01\x15\x00\xfd\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x1a\x0b";
+
+    #[test]
+    fn modules_with_imports_or_simd_are_refused() {
+        assert!(check_bytes(EMPTY).is_ok());
+        let import = check_bytes(&[EMPTY, IMPORT].concat()).unwrap_err();
+        assert_eq!(import, "it has imports");
+        let simd = check_bytes(&[EMPTY, SIMD].concat()).unwrap_err();
+        assert!(simd.to_lowercase().contains("simd"), "{simd}");
+    }
+}
