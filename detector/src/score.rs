@@ -57,8 +57,8 @@ pub trait Score: Send {
     /// Another one that gives equal scores, for another thread.
     fn fork(&self) -> Box<dyn Score>;
 
-    /// As [`score`](Self::score), but faster where that can be had, and equal to it only within the rounding of one
-    /// int8 step. For comparing windows with each other, and for seeing that one is far from the threshold.
+    /// As [`score`](Self::score), but faster where that can be had, and equal to it only within the rounding of
+    /// float32. For comparing windows with each other, and for seeing that one is far from the threshold.
     ///
     /// # Errors
     /// As [`score`](Self::score)'s.

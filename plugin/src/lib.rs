@@ -5,7 +5,7 @@
 //! border in one file, `abi.rs`. So far it says which version and which model files it goes with, and with the feature
 //! `check` it exports the detector as it is, so that a test can compare its reports with those of a native one.
 
-#[cfg(all(feature = "check", target_family = "wasm"))]
+#[cfg(feature = "check")]
 pub mod abi;
 #[cfg(feature = "check")]
 pub mod check;

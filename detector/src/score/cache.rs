@@ -12,8 +12,8 @@ use crate::token::{Token, Tokenizer, Window};
 /// Contributions are remembered for this many flagged windows; faults come in bursts of equal sessions.
 const CONTRIBUTIONS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
-/// An estimate this far below the threshold is as good as the score: fifty times the difference that is tolerated when
-/// a model is loaded.
+/// An estimate this far below the threshold is as good as the score: five hundred times the difference that is
+/// tolerated when a model is loaded.
 const CLEAR_MARGIN: f32 = 0.05;
 
 /// A score as far as it is known.

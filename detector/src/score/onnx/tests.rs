@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use proptest::prelude::*;
 use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
 
@@ -143,6 +144,39 @@ fn a_model_scores_alike_alone_and_among_others() {
         assert!((estimate - score).abs() < 1e-6);
     }
     assert_eq!(scorer.score(&[]).unwrap(), [0f32; 0]);
+}
+
+/// Largest difference between table and runtime over `windows` of the shipped model.
+fn largest_difference(windows: &[Window]) -> f32 {
+    let file = include_bytes!("../../../../models/hdfs-v1.onnx");
+    let (_, mut runtime) = load(file).unwrap();
+    assert!(runtime.has_estimates());
+    let (_, mut table) = crate::score::table::load(file).unwrap();
+    let scores = runtime.score(windows).unwrap();
+    assert_eq!(runtime.estimate(windows).unwrap(), table.score(windows).unwrap());
+    let estimates = table.score(windows).unwrap();
+    scores.iter().zip(&estimates).map(|(score, estimate)| (score - estimate).abs()).fold(0.0, f32::max)
+}
+
+/// Windows as sessions make them: frequent tokens are few and repeat.
+fn windows() -> impl Strategy<Value = Vec<Window>> {
+    let token = prop_oneof![1..35_u16, 4..9_u16, 22..30_u16];
+    let content = prop::collection::vec((token, 1..4_usize), 1..40);
+    let window = content.prop_map(|content| {
+        let tokens = content.into_iter().flat_map(|(token, times)| std::iter::repeat_n(Token(token), times));
+        Window(tokens.chain(std::iter::repeat(Token::PAD)).take(64).collect())
+    });
+    prop::collection::vec(window, 100)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
+
+    #[test]
+    fn the_table_gives_the_scores_of_the_runtime(windows in windows()) {
+        let difference = largest_difference(&windows);
+        prop_assert!(difference <= 1e-5, "{difference}");
+    }
 }
 
 #[test]

@@ -5,6 +5,9 @@
 use super::Folded;
 use crate::score::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute, kind};
 
+/// Attributes and their values; a single number is a list of one.
+type Attributes<'a> = &'a [(&'a str, &'a [i64])];
+
 /// The graphs that can be folded: operators in their order.
 const OPERATORS: [&str; 12] = [
     "Gather",
@@ -125,7 +128,7 @@ fn check_form(graph: &GraphProto, nodes: &[NodeProto; 12]) -> Result<(), String>
 /// or may be there.
 fn check_attributes(nodes: &[NodeProto; 12], kernel: i64, places: i64) -> Result<(), String> {
     for node in nodes {
-        let (needed, allowed): (&[(&str, &[i64])], &[(&str, &[i64])]) = match node.op_type.as_str() {
+        let (needed, allowed): (Attributes<'_>, Attributes<'_>) = match node.op_type.as_str() {
             "Gather" => (&[], &[("axis", &[0])]),
             "Transpose" => (&[("perm", &[0, 2, 1])], &[]),
             "QLinearConv" => (&[], &[("kernel_shape", &[kernel])]),
