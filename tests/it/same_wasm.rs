@@ -14,7 +14,7 @@ use wasmtime::{Config, Engine, Instance, Memory, Module, Store, TypedFunc};
 /// Lengths of the chunks that are pushed, over and over.
 const CHUNKS: [usize; 7] = [1, 4_099, 77, 65_537, 2, 333_331, 8_191];
 /// Blocks of each log.
-const BLOCKS: u64 = 3_000;
+const BLOCKS: u64 = 2_000;
 /// What the clock advances from one pair of chunks to the next: sessions fall silent, are scored and speak again.
 const TICK_MS: i64 = 7_000;
 /// Largest difference between a score by table and one by tract.
