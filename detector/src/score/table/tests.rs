@@ -276,6 +276,25 @@ fn the_shipped_model_is_a_table_with_its_golden_scores() {
     }
 }
 
+/// In float32 the product for 20,325 lands on the other side of a half.
+#[test]
+fn steps_are_rounded_as_integers_are() {
+    let proto = ModelProto::decode(SHIPPED).unwrap();
+    let table = Table::new(&proto.graph.unwrap(), 64, load(SHIPPED).unwrap().1.rows).unwrap();
+    #[expect(clippy::cast_possible_truncation, reason = "it is a float32")]
+    let bits = (table.folded.multiplier as f32).to_bits();
+    let (mantissa, shift) = (i64::from(bits & 0x7f_ffff | 0x80_0000), 150 - (bits >> 23));
+    for total in -100..30_000_i32 {
+        let product = i64::from(total.max(0)) * mantissa;
+        let (whole, rest) = (product >> shift, product & ((1 << shift) - 1));
+        let up = rest * 2 > 1 << shift || (rest * 2 == 1 << shift && whole % 2 == 1);
+        let expected = f64::from(i32::try_from(whole + i64::from(up)).unwrap().min(255));
+        let (mut largest, mut sum) = ([0.0], [0.0]);
+        table.folded.gather(&[total], 3.0, &mut largest, &mut sum);
+        assert_eq!((largest, sum), ([expected], [3.0 * expected]), "{total}");
+    }
+}
+
 /// Pins every step of the arithmetic: other bits on another machine mean that two nodes can disagree.
 #[test]
 fn scores_are_the_same_bits_on_every_machine() {
