@@ -27,20 +27,8 @@ const OPERATORS: [&str; NODES] = [
     "Sigmoid",
 ];
 /// Which node's output each node reads first. Both pools read the features; the Concat also reads the second one.
-const READS: [(usize, usize); NODES - 1] = [
-    (1, 0),
-    (2, 1),
-    (3, 2),
-    (4, 3),
-    (5, 3),
-    (6, 4),
-    (7, 6),
-    (8, 7),
-    (9, 8),
-    (10, 9),
-    (11, 10),
-    (12, 11),
-];
+const READS: [(usize, usize); NODES - 1] =
+    [(1, 0), (2, 1), (3, 2), (4, 3), (5, 3), (6, 4), (7, 6), (8, 7), (9, 8), (10, 9), (11, 10), (12, 11)];
 /// Attributes that may be there with these values, which are also those of an absent one.
 const DEFAULTS: [(&str, &[i64]); 10] = [
     ("alpha", &[1]),
@@ -64,8 +52,11 @@ const TOTAL_MAX: i64 = 1 << 29;
 /// # Errors
 /// What about the graph is not of the form.
 pub(super) fn fold(graph: &GraphProto, length: usize, rows: usize) -> Result<Folded, String> {
-    let nodes: &[NodeProto; NODES] =
-        graph.node.as_slice().try_into().map_err(|_| format!("it has {} nodes, not {NODES}", graph.node.len()))?;
+    let nodes: &[NodeProto; NODES] = graph
+        .node
+        .as_slice()
+        .try_into()
+        .map_err(|_| format!("it has {} nodes, not {NODES}", graph.node.len()))?;
     check_form(graph, nodes)?;
     let [gather, _, conv, dequantize, _, _, _, _, _, dense, _, out, _] = nodes;
     let stored = Stored(graph);
