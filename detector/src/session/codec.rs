@@ -7,8 +7,10 @@
 
 use crate::settings::FileId;
 
-/// Bytes that one event takes at most: all fields in full.
-pub(crate) const EVENT_BYTES_MAX: usize = 1 + 4 + 4 + 4 + 8 + 8;
+/// Bytes that one event takes at most: its first byte and five numbers, three of 32 bits and two of 64.
+pub(crate) const EVENT_BYTES_MAX: usize = 1 + 3 * 5 + 2 * 10;
+/// Room for them.
+const ENCODED_BYTES: usize = 40;
 /// Bytes that are written and read at once.
 const WORD_BYTES: usize = 16;
 /// The same where less room is left.
@@ -22,7 +24,8 @@ const TIME_BYTES: [u32; 4] = [0, 1, 2, 6];
 const OFFSET_BYTES: [u32; 4] = [2, 3, 4, 5];
 /// In the highest four bits: a statement of one byte follows. Below it they are the statement.
 const STATEMENT: u8 = 14;
-/// In the highest four bits: statement, file, length, time and offset follow in full.
+/// In the highest four bits: statement, file, length, time and offset follow as varints (LEB128), and none is a
+/// difference.
 const FULL: u8 = 15;
 
 /// One event of a session.
@@ -49,11 +52,11 @@ pub(crate) struct Last {
 /// An event as bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoded {
-    bytes: [u8; 32],
+    bytes: [u8; ENCODED_BYTES],
     len: usize,
 }
 
-const _: () = assert!(EVENT_BYTES_MAX <= 32, "an event fits its buffer");
+const _: () = assert!(EVENT_BYTES_MAX <= ENCODED_BYTES, "an event fits its buffer");
 
 impl Encoded {
     /// Bytes it takes.
@@ -107,7 +110,8 @@ pub(crate) fn encode(last: Last, event: &SessionEvent) -> Encoded {
         | if statement_bytes == 0 { 0 } else { u128::from(statement) << 8 }
         | u128::from(time) << (8 + 8 * statement_bytes)
         | u128::from(offset) << (8 + 8 * (statement_bytes + time_bytes));
-    let mut encoded = Encoded { bytes: [0; 32], len: size(1 + statement_bytes + time_bytes + offset_bytes) };
+    let mut encoded =
+        Encoded { bytes: [0; ENCODED_BYTES], len: size(1 + statement_bytes + time_bytes + offset_bytes) };
     if let Some(bytes) = encoded.bytes.first_chunk_mut() {
         *bytes = word.to_le_bytes();
     }
@@ -117,22 +121,31 @@ pub(crate) fn encode(last: Last, event: &SessionEvent) -> Encoded {
 /// An event that does not fit the short form: no field depends on the one before.
 #[cold]
 fn full(event: &SessionEvent) -> Encoded {
-    let mut encoded = Encoded { bytes: [0; 32], len: 0 };
-    encoded.put(&[FULL << 4]);
-    encoded.put(&event.statement.to_le_bytes());
-    encoded.put(&event.file.0.to_le_bytes());
-    encoded.put(&event.bytes.to_le_bytes());
-    encoded.put(&event.time_ms.to_le_bytes());
-    encoded.put(&event.offset.to_le_bytes());
+    let mut encoded = Encoded { bytes: [0; ENCODED_BYTES], len: 0 };
+    encoded.byte(FULL << 4);
+    encoded.varint(event.statement.into());
+    encoded.varint(event.file.0.into());
+    encoded.varint(event.bytes.into());
+    encoded.varint(zigzag(event.time_ms));
+    encoded.varint(event.offset);
     encoded
 }
 
 impl Encoded {
-    fn put(&mut self, field: &[u8]) {
-        if let Some(place) = self.bytes.get_mut(self.len..self.len + field.len()) {
-            place.copy_from_slice(field);
-            self.len += field.len();
+    fn byte(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
         }
+    }
+
+    fn varint(&mut self, value: u64) {
+        let mut rest = value;
+        while rest >= 0x80 {
+            self.byte(low_byte(rest) | 0x80);
+            rest >>= 7;
+        }
+        self.byte(low_byte(rest));
     }
 }
 
@@ -174,6 +187,19 @@ impl<'a> Events<'a> {
         Some(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
     }
 
+    fn varint(&mut self) -> Option<u64> {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let (&byte, rest) = self.bytes.split_first()?;
+            self.bytes = rest;
+            value |= u64::from(byte & 0x7f) << (shift & 63);
+            if byte < 0x80 {
+                return Some(value);
+            }
+            shift += 7;
+        }
+    }
+
     /// Statement, time and offset behind the first byte.
     #[inline]
     fn fields(&mut self, [statement, time, offset]: [u32; 3]) -> Option<[u64; 3]> {
@@ -193,8 +219,8 @@ impl<'a> Events<'a> {
 impl Events<'_> {
     #[cold]
     fn full(&mut self) -> Option<SessionEvent> {
-        let [statement, file, bytes] = [self.take(4)?, self.take(4)?, self.take(4)?].map(low_word);
-        let (time_ms, offset) = (self.take(8)?.cast_signed(), self.take(8)?);
+        let [statement, file, bytes] = [self.varint()?, self.varint()?, self.varint()?].map(low_word);
+        let (time_ms, offset) = (unzigzag(self.varint()?), self.varint()?);
         Some(SessionEvent { time_ms, offset, file: FileId(file), bytes, statement })
     }
 
@@ -247,6 +273,11 @@ fn ones(bytes: u32) -> u64 {
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 fn low_half(word: u128) -> u64 {
     word as u64
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low byte is what is asked for")]
+fn low_byte(value: u64) -> u8 {
+    value as u8
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a word was written")]
