@@ -8,6 +8,7 @@ mod activity;
 mod codec;
 mod index;
 mod pages;
+mod slot;
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -15,12 +16,12 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::key::BlockId;
-use crate::settings::FileId;
 use activity::Activity;
 pub(crate) use codec::SessionEvent;
 use codec::{EVENT_BYTES_MAX, Events, Last, after, encode};
 use index::Index;
-use pages::{PIECE_BYTES_MAX, Pages, Piece, Size};
+use pages::{PIECE_BYTES_MAX, Pages, Size};
+pub(crate) use slot::{Flags, List, PoolId, Session};
 
 /// Position of a session in [`Sessions`].
 pub(crate) type Slot = u32;
@@ -43,127 +44,6 @@ pub(crate) struct Limits {
     pub(crate) events_max: usize,
     /// How late an event may come to be put in its place by time.
     pub(crate) reorder_ms: i64,
-}
-
-/// A block pool, in the detector's numbering; `0` is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PoolId(pub(crate) u16);
-
-impl PoolId {
-    /// Stands for the node itself: the key is the number of the window, not a block.
-    pub(crate) const NODE: Self = Self(u16::MAX);
-
-    /// Whether two blocks of equal id can be the same: a line may leave the pool out.
-    pub(crate) fn may_be(self, other: Self) -> bool {
-        self == other || (self.0 == 0 && other != Self::NODE) || (other.0 == 0 && self != Self::NODE)
-    }
-}
-
-/// Which list a session is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum List {
-    /// Has events that no score has seen.
-    Speaking,
-    /// Scored, and silent since.
-    Quiet,
-}
-
-/// Yes and no about a session, a bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flags(u8);
-
-impl Flags {
-    /// Remembered at all; otherwise the slot is free.
-    const LIVE: u8 = 1;
-    /// In the quiet list; otherwise in the speaking one.
-    const QUIET: u8 = 1 << 1;
-    /// Last verdict.
-    pub(crate) const FLAGGED: u8 = 1 << 2;
-    /// Has an event of unknown template at WARN or worse.
-    pub(crate) const UNKNOWN_WARN: u8 = 1 << 3;
-    /// Listed among the changes that the caller has not taken yet.
-    pub(crate) const CHANGED: u8 = 1 << 4;
-    /// An event came with an earlier time than the one before.
-    pub(crate) const UNORDERED: u8 = 1 << 5;
-    /// The slot is entered in the list of those that speak. Belongs to the slot, not to the session.
-    const ENTERED_SPEAKING: u8 = 1 << 6;
-    /// The slot is entered in the list of the quiet ones. Belongs to the slot, not to the session.
-    const ENTERED_QUIET: u8 = 1 << 7;
-
-    pub(crate) fn has(self, flag: u8) -> bool {
-        self.0 & flag != 0
-    }
-
-    pub(crate) fn set(&mut self, flag: u8, on: bool) {
-        if on {
-            self.0 |= flag;
-        } else {
-            self.0 &= !flag;
-        }
-    }
-
-    fn entered(list: List) -> u8 {
-        match list {
-            List::Speaking => Self::ENTERED_SPEAKING,
-            List::Quiet => Self::ENTERED_QUIET,
-        }
-    }
-}
-
-/// A session but for its events. One line of the CPU's cache: a line of the log touches few of them.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub(crate) struct Session {
-    pub(crate) block: BlockId,
-    /// Stable over restarts; part of every report.
-    pub(crate) id: u64,
-    /// When a line last named the block, by the caller's clock.
-    pub(crate) active_ms: i64,
-    /// Rises with every event of any session.
-    pub(crate) order: u64,
-    /// Place of the last event.
-    last_time_ms: i64,
-    last_offset: u64,
-    last_file: FileId,
-    piece: Piece,
-    bytes: u16,
-    pub(crate) pool: PoolId,
-    /// Events that are kept.
-    pub(crate) events: u16,
-    size: Size,
-    pub(crate) flags: Flags,
-}
-
-const _: () = assert!(size_of::<Session>() == 64, "a session is one cache line");
-
-impl Session {
-    const FREE: Self = Self {
-        block: BlockId(0),
-        id: 0,
-        active_ms: i64::MIN,
-        order: 0,
-        last_time_ms: 0,
-        last_offset: 0,
-        last_file: FileId(0),
-        piece: Piece::NONE,
-        bytes: 0,
-        pool: PoolId(0),
-        events: 0,
-        size: Size::SMALLEST,
-        flags: Flags(0),
-    };
-
-    fn last(&self) -> Last {
-        Last { time_ms: self.last_time_ms, offset: self.last_offset, file: self.last_file }
-    }
-
-    fn set_last(&mut self, last: Last) {
-        (self.last_time_ms, self.last_offset, self.last_file) = (last.time_ms, last.offset, last.file);
-    }
-
-    pub(crate) fn list(&self) -> List {
-        if self.flags.has(Flags::QUIET) { List::Quiet } else { List::Speaking }
-    }
 }
 
 /// Where the sessions of a batch of keys may be.

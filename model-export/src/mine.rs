@@ -105,7 +105,7 @@ fn mine(args: &Args) -> Result<Found> {
     let mut found = Found::default();
     for log in &args.logs {
         let bar = progress(lines::bytes(log), &format!("mining {} {{elapsed}}", log.display()));
-        let read = lines::read(log, &bar, |head| miner.learn(&head.message))?;
+        let read = lines::read(log, &bar, |head| miner.learn(head.message))?;
         if read.headed == 0 {
             bail!("{} has no line whose head is known; is it a Hadoop log?", log.display());
         }
@@ -170,11 +170,11 @@ fn check(args: &Args, miner: &Miner, entries: &mut [Entry], found: &mut Found) -
     for log in &args.logs {
         let bar = progress(lines::bytes(log), &format!("checking {} {{elapsed}}", log.display()));
         lines::read(log, &bar, |head| {
-            miner.masks().mask_into(&head.message, &mut masked);
+            miner.masks().mask_into(head.message, &mut masked);
             let Some(&place) = miner.find(&masked).and_then(|id| at.get(&id)) else { return };
             let Some(entry) = entries.get_mut(place) else { return };
             entry.note(head);
-            while entry.compiled.find(&head.message).is_none() {
+            while entry.compiled.find(head.message).is_none() {
                 if !entry.make_vaguer(miner) {
                     found.unmatched += 1;
                     return;
@@ -198,7 +198,7 @@ impl Entry {
     }
 
     fn note(&mut self, head: &Head<'_>) {
-        let origin = (head.level, String::from_utf8_lossy(&head.logger).into_owned());
+        let origin = (head.level, String::from_utf8_lossy(head.logger).into_owned());
         if let Some(count) = self.origins.get_mut(&origin) {
             *count += 1;
         } else if self.origins.len() < ORIGINS_MAX {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::settings::FileId;
 
 const LIMITS: Limits = Limits { events_max: 1_000, reorder_ms: i64::MAX };
 

@@ -50,8 +50,8 @@ fn checked(args: &Args, left_out: &[&str]) -> Vec<Template> {
     for log in &args.logs {
         let bar = indicatif::ProgressBar::hidden();
         let all = |head: &Head<'_>| {
-            let message = String::from_utf8_lossy(&head.message);
-            assert_eq!(compiled.find(&head.message).is_none(), left_out.contains(&&*message), "{message}");
+            let message = String::from_utf8_lossy(head.message);
+            assert_eq!(compiled.find(head.message).is_none(), left_out.contains(&&*message), "{message}");
         };
         assert!(read(log, &bar, all).unwrap().headed > 0);
     }
@@ -157,7 +157,7 @@ proptest! {
         prop_assert_eq!(listed + found.vague.1, found.messages);
         let compiled = Catalogue::new(found.templates.iter().map(|row| row.template.clone()).collect());
         let mut unmatched = 0;
-        let count = |head: &Head<'_>| unmatched += u64::from(compiled.find(&head.message).is_none());
+        let count = |head: &Head<'_>| unmatched += u64::from(compiled.find(head.message).is_none());
         read(&args.logs[0], &indicatif::ProgressBar::hidden(), count).unwrap();
         prop_assert!(unmatched <= found.vague.1);
     }
