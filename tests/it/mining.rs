@@ -124,7 +124,7 @@ fn messages(log: &Path) -> Vec<String> {
 /// What `tests/drain3/run.py` says of the log; `None` without Drain3.
 fn drain3(log: &Path) -> Option<serde_json::Value> {
     let python = std::env::var_os(PYTHON).unwrap_or_else(|| "python3".into());
-    let there = Command::new(&python).args(["-c", "import drain3"]).output();
+    let there = Command::new(&python).args(["-c", "from drain3 import TemplateMiner"]).output();
     if !there.is_ok_and(|there| there.status.success()) {
         say(&format!(
             "SKIPPED: no Drain3 to compare with; `pip install drain3`, or name its python in {PYTHON}"

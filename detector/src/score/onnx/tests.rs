@@ -141,12 +141,13 @@ fn a_model_scores_alike_alone_and_among_others() {
     assert_eq!(scorer.score(&[]).unwrap(), [0f32; 0]);
 }
 
+const SHIPPED: &[u8] = include_bytes!("../../../../models/hdfs-v1.onnx");
+
 /// Largest difference between table and runtime over `windows` of the shipped model.
 fn largest_difference(windows: &[Window]) -> f32 {
-    let file = include_bytes!("../../../../models/hdfs-v1.onnx");
-    let (_, mut runtime) = load(file).unwrap();
+    let (_, mut runtime) = load(SHIPPED).unwrap();
     assert!(runtime.has_estimates());
-    let (_, mut table) = crate::score::table::load(file).unwrap();
+    let (_, mut table) = crate::score::table::load(SHIPPED).unwrap();
     let scores = runtime.score(windows).unwrap();
     assert_eq!(runtime.estimate(windows).unwrap(), table.score(windows).unwrap());
     let estimates = table.score(windows).unwrap();
@@ -155,11 +156,12 @@ fn largest_difference(windows: &[Window]) -> f32 {
 
 /// Windows as sessions make them: frequent tokens are few and repeat.
 fn windows() -> impl Strategy<Value = Vec<Window>> {
+    let length = load(SHIPPED).unwrap().0.tokenizer.length;
     let token = prop_oneof![1..35_u16, 4..9_u16, 22..30_u16];
     let content = prop::collection::vec((token, 1..4_usize), 1..40);
-    let window = content.prop_map(|content| {
+    let window = content.prop_map(move |content| {
         let tokens = content.into_iter().flat_map(|(token, times)| std::iter::repeat_n(Token(token), times));
-        Window(tokens.chain(std::iter::repeat(Token::PAD)).take(64).collect())
+        Window(tokens.chain(std::iter::repeat(Token::PAD)).take(length).collect())
     });
     prop::collection::vec(window, 100)
 }
