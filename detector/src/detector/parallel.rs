@@ -82,6 +82,7 @@ impl Detector {
     fn parse(&mut self, known: &mut File, bytes: &[u8], count: usize, workers: &impl Workers) {
         let (grammar, crew) = self.school();
         let Some(first) = crew.first_mut() else { return };
+        let layout = known.heads.layout();
         let cuts = Cuts { grammar, parser: &mut first.parser, heads: known.heads.clone(), bytes };
         let cuts = cuts.find(known.partial.bytes() > 0, count);
         let start = cuts.first().copied().unwrap_or(0);
@@ -89,6 +90,11 @@ impl Detector {
         first.parser.push(grammar, known, bytes.get(..start).unwrap_or_default(), &mut first.batch);
         // The rest of a line that the container runtime split is still to come.
         let cuts = if known.records.split.is_some() { Vec::new() } else { cuts };
+        if known.heads.layout() != layout {
+            // The cuts were looked for with another layout.
+            first.parser.push(grammar, known, bytes.get(start..).unwrap_or_default(), &mut first.batch);
+            return;
+        }
         if !cuts.is_empty() {
             close_record(grammar, &mut known.records, &mut first.batch);
         }
@@ -236,8 +242,9 @@ impl Cuts<'_> {
         let text = self.bytes.get(start..behind - 1).unwrap_or_default();
         let text = line::whole(text, 0, self.grammar.settings.line_bytes_max).text;
         // A part of a line that the container runtime split starts nothing here, nor does what completes it.
-        let starts = self.parser.starts_record(&mut self.heads, text);
-        self.heads.forget_partial();
-        starts && self.heads.layout().is_some_and(|pinned| pinned.wrapper == Wrapper::None)
+        // Asked of the layout that is known: what another line of the chunk would pin may make this one a head that
+        // it is not where its piece begins.
+        let mut heads = self.heads.clone();
+        self.parser.starts_record(&mut heads, text) && heads.layout() == self.heads.layout()
     }
 }
