@@ -149,8 +149,11 @@ impl Sessions {
     /// The session of a block, which is at `guess` if that is still right. One whose pool is not known yet takes the
     /// pool given.
     pub(crate) fn find(&mut self, block: BlockId, pool: PoolId, guess: Slot) -> Option<Slot> {
-        let is = |session: &Session| session.block == block && session.pool.may_be(pool);
-        let slot = if self.get(guess).is_some_and(is) { guess } else { self.look_up(block, pool)? };
+        let slot = if self.get(guess).is_some_and(|session| session.is_of(block, pool)) {
+            guess
+        } else {
+            self.look_up(block, pool)?
+        };
         if let Some(session) = self.get_mut(slot)
             && session.pool.0 == 0
         {
@@ -162,9 +165,7 @@ impl Sessions {
     fn look_up(&self, block: BlockId, pool: PoolId) -> Option<Slot> {
         let hash = self.hasher.hash_one(block);
         let slots = &self.slots;
-        let same =
-            |slot| at(slots, slot).is_some_and(|session| session.block == block && session.pool.may_be(pool));
-        self.index.find(hash, same)
+        self.index.find(hash, |slot| at(slots, slot).is_some_and(|session| session.is_of(block, pool)))
     }
 
     /// Adds a session without events, which speaks.

@@ -88,13 +88,10 @@ impl Detector {
         let start = cuts.first().copied().unwrap_or(0);
         // What belongs to records that began before this chunk.
         first.parser.push(grammar, known, bytes.get(..start).unwrap_or_default(), &mut first.batch);
-        // The rest of a line that the container runtime split is still to come.
-        let cuts = if known.records.split.is_some() { Vec::new() } else { cuts };
-        if known.heads.layout() != layout {
-            // The cuts were looked for with another layout.
-            first.parser.push(grammar, known, bytes.get(start..).unwrap_or_default(), &mut first.batch);
-            return;
-        }
+        // Cuts are of no use if the rest of a line that the container runtime split is still to come, or if they were
+        // looked for with another layout.
+        let useless = known.records.split.is_some() || known.heads.layout() != layout;
+        let cuts = if useless { Vec::new() } else { cuts };
         if !cuts.is_empty() {
             close_record(grammar, &mut known.records, &mut first.batch);
         }

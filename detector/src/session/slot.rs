@@ -121,6 +121,11 @@ impl Session {
         (self.last_time_ms, self.last_offset, self.last_file) = (last.time_ms, last.offset, last.file);
     }
 
+    /// Whether it is that of a block; either may leave the pool out.
+    pub(super) fn is_of(&self, block: BlockId, pool: PoolId) -> bool {
+        self.block == block && self.pool.may_be(pool)
+    }
+
     pub(crate) fn list(&self) -> List {
         if self.flags.has(Flags::QUIET) { List::Quiet } else { List::Speaking }
     }

@@ -56,7 +56,8 @@ pub(crate) fn drain3(sample: &Path) -> Result<f64> {
 fn environment() -> Result<PathBuf> {
     let folder = cargo::target_folder().join("bench/drain3");
     let python = folder.join("bin/python3");
-    let has_drain3 = || cargo::output(cargo::program(&python).args(["-c", "import drain3"])).is_ok();
+    let has_drain3 =
+        || cargo::output(cargo::program(&python).args(["-c", "from drain3 import TemplateMiner"])).is_ok();
     if !has_drain3() {
         cargo::output(cargo::program("python3").args(["-m", "venv"]).arg(&folder))?;
         cargo::output(cargo::program(&python).args(["-m", "pip", "install", "--quiet", "drain3"]))?;
