@@ -24,7 +24,7 @@ use crate::statement::Statements;
 use crate::time::Zone;
 
 pub use parallel::{Serial, Task, Workers};
-pub use snapshot::{Change, SessionState, Snapshot};
+pub use snapshot::{Change, FileState, SessionState, Snapshot};
 
 /// Bits of a key's hash that choose its shard, where there is room for many sessions.
 const SHARD_BITS: u32 = 4;
@@ -124,8 +124,17 @@ impl Detector {
             settings,
             model,
         };
+        detector.track_templates();
         detector.hire(1);
         detector
+    }
+
+    fn track_templates(&mut self) {
+        if let Some(miner) = &mut self.miner
+            && self.settings.track_changes
+        {
+            miner.track_changes();
+        }
     }
 
     /// Takes the bytes of `file` at `offset`. They may end anywhere, also within a line. Where `offset` is not behind
@@ -196,8 +205,7 @@ impl Detector {
     /// # }
     /// ```
     pub fn tick(&mut self, now_ms: i64) -> Reports<'_> {
-        self.now_ms = now_ms;
-        self.crew.iter_mut().for_each(|worker| worker.parser.set_now_ms(now_ms));
+        self.set_time(now_ms, now_ms);
         let idle_since_ms = now_ms.saturating_sub(self.settings.idle_timeout_ms);
         let forgotten_since_ms = now_ms.saturating_sub(self.settings.forget_after_ms);
         let (law, shards, crew) = self.court();
@@ -207,6 +215,14 @@ impl Detector {
             }
         }
         self.collect()
+    }
+
+    /// Tells when the lines that are pushed next were read, and scores nothing. For callers that look at their files
+    /// first and [`tick`](Self::tick) only when all they saw is pushed: `heard_ms` is the time of the look, in the clock
+    /// of the ticks; `date_ms` the date, by which times without a year are read.
+    pub fn set_time(&mut self, heard_ms: i64, date_ms: i64) {
+        self.now_ms = heard_ms;
+        self.crew.iter_mut().for_each(|worker| worker.parser.set_now_ms(date_ms));
     }
 
     /// Scores every session that has events which no score has seen: the end of a batch.

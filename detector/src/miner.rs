@@ -7,6 +7,7 @@
 //! and a further message may join templates but never splits one.
 
 pub mod mask;
+mod snapshot;
 mod tree;
 
 use std::cmp::Reverse;
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::template::TemplateId;
 use mask::{Mask, MaskError, Masks};
+use snapshot::{Changes, Seen};
+pub use snapshot::{Evicted, Snapshot, TextChange, TextState};
 use tree::Shape;
 
 /// Levels of Drain's tree that are not words: root, number of words, leaf.
@@ -97,25 +100,18 @@ pub struct Mined {
     pub example: String,
 }
 
-/// All that a miner knows, to be kept over a restart.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// Masked texts and how often they were seen, least recently seen first.
-    texts: Vec<(String, u64)>,
-    evictions: u64,
-    messages_evicted: u64,
-}
-
 /// Mines templates from messages.
 #[derive(Debug)]
 pub struct Miner {
     settings: MinerSettings,
     masks: Masks,
-    texts: LruCache<Box<str>, u64>,
+    texts: LruCache<Box<str>, Seen>,
     /// Bytes of the texts.
     text_bytes: usize,
-    evictions: u64,
-    messages_evicted: u64,
+    evicted: Evicted,
+    /// Rises with every text taken.
+    order: u64,
+    changes: Changes,
     /// Made when they are asked for, gone when a text comes or goes.
     groups: OnceLock<Groups>,
     /// For masking; empty between calls.
@@ -149,37 +145,13 @@ impl Miner {
             // Room is made before a text comes, so that the evicted are counted.
             texts: LruCache::unbounded(),
             text_bytes: 0,
-            evictions: 0,
-            messages_evicted: 0,
+            evicted: Evicted::default(),
+            order: 0,
+            changes: Changes::default(),
             groups: OnceLock::new(),
             buffer: String::new(),
             settings,
         })
-    }
-
-    /// Goes on where the miner of `snapshot` stopped. Texts are kept as they were masked then. Where these settings
-    /// allow fewer, the least recently seen ones are evicted.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    pub fn restore(settings: MinerSettings, snapshot: &Snapshot) -> Result<Self, MinerError> {
-        let mut miner = Self::new(settings)?;
-        for (text, count) in &snapshot.texts {
-            miner.learn_masked(text, *count);
-        }
-        miner.evictions = miner.evictions.saturating_add(snapshot.evictions);
-        miner.messages_evicted = miner.messages_evicted.saturating_add(snapshot.messages_evicted);
-        Ok(miner)
-    }
-
-    /// What [`restore`](Self::restore) needs.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            texts: self.texts.iter().rev().map(|(text, &count)| (text.to_string(), count)).collect(),
-            evictions: self.evictions,
-            messages_evicted: self.messages_evicted,
-        }
     }
 
     /// Takes a message.
@@ -193,33 +165,33 @@ impl Miner {
     /// Takes `count` messages that were masked by the same masks before.
     pub fn learn_masked(&mut self, masked: &str, count: u64) {
         let text = self.cut(masked);
+        self.order += 1;
         if let Some(known) = self.texts.get_mut(text) {
-            *known = known.saturating_add(count);
+            *known = Seen { count: known.count.saturating_add(count), order: self.order };
             return;
         }
         if count == 0 {
             return;
         }
         while self.texts.len() >= self.settings.templates_max.get()
-            && let Some((victim, count)) = self.texts.pop_lru()
+            && let Some((victim, seen)) = self.texts.pop_lru()
         {
             self.text_bytes -= victim.len();
-            self.evictions = self.evictions.saturating_add(1);
-            self.messages_evicted = self.messages_evicted.saturating_add(count);
+            self.evicted += Evicted { texts: 1, messages: seen.count };
+            self.changes.evicted(&victim);
         }
         self.groups.take();
         self.text_bytes += text.len();
-        self.texts.put(text.into(), count);
+        self.texts.put(text.into(), Seen { count, order: self.order });
     }
 
     /// Takes all that `other` has seen, as if its messages came after one's own: its counts add up, and its most
     /// recently seen texts are now the most recently seen.
     pub fn absorb(&mut self, other: &Self) {
-        for (text, &count) in other.texts.iter().rev() {
-            self.learn_masked(text, count);
+        for (text, seen) in other.texts.iter().rev() {
+            self.learn_masked(text, seen.count);
         }
-        self.evictions = self.evictions.saturating_add(other.evictions);
-        self.messages_evicted = self.messages_evicted.saturating_add(other.messages_evicted);
+        self.evicted += other.evicted;
     }
 
     /// The templates, the most frequent first, those of one count in order of their text. Costs nothing much unless
@@ -234,7 +206,7 @@ impl Miner {
             example: String::new(),
         };
         let mut templates: Vec<(Mined, u64)> = groups.texts.iter().map(|group| (mined(group), 0)).collect();
-        for (text, &count) in &self.texts {
+        for (text, &Seen { count, .. }) in &self.texts {
             let Some((template, most)) = groups.by_member.get(text).and_then(|&at| templates.get_mut(at))
             else {
                 continue;
@@ -276,19 +248,25 @@ impl Miner {
     /// Messages taken: those of the templates and the evicted ones.
     #[must_use]
     pub fn messages(&self) -> u64 {
-        self.texts.iter().fold(self.messages_evicted, |sum, (_, &count)| sum.saturating_add(count))
+        self.texts.iter().fold(self.evicted.messages, |sum, (_, seen)| sum.saturating_add(seen.count))
     }
 
     /// Messages whose text made room for another, so that no template counts them any more.
     #[must_use]
     pub fn messages_evicted(&self) -> u64 {
-        self.messages_evicted
+        self.evicted.messages
     }
 
     /// Texts that made room for others. The result is independent of the order of the messages while this is zero.
     #[must_use]
     pub fn evictions(&self) -> u64 {
-        self.evictions
+        self.evicted.texts
+    }
+
+    /// Both of these.
+    #[must_use]
+    pub fn evicted(&self) -> Evicted {
+        self.evicted
     }
 
     /// Distinct masked texts held.

@@ -23,6 +23,11 @@ pub struct Settings {
     pub idle_timeout_ms: i64,
     /// A scored session is forgotten when no line named its block for this long.
     pub forget_after_ms: i64,
+    /// Whether the two times above are also looked for between the events of a session, by the times in the log: before
+    /// an event that comes so much later than the one before, the session is scored, or forgotten. So which of its
+    /// revisions are scored depends on the lines alone, and not on when they are read. For callers that tell the time;
+    /// a batch scores every session once, at its end.
+    pub score_gaps: bool,
     /// Sessions remembered; beyond it the least recently active one is scored, forgotten and counted.
     pub sessions_max: usize,
     /// Bytes that remembered sessions take; beyond it the least recently active ones are scored, forgotten and counted.
@@ -58,6 +63,7 @@ impl Default for Settings {
             layout: None,
             idle_timeout_ms: 60_000,
             forget_after_ms: 24 * 3_600_000,
+            score_gaps: false,
             sessions_max: 100_000,
             sessions_bytes_max: 64 * 1_024 * 1_024,
             events_max: 1_024,

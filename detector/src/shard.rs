@@ -107,11 +107,31 @@ impl Shard {
     }
 
     fn locate(&mut self, law: Law<'_>, judge: &mut Judge, event: &Event, pool: PoolId, guess: Slot) -> Slot {
-        if let Some(slot) = self.sessions.find(event.block, pool, guess) {
+        if let Some(slot) = self.sessions.find(event.block, pool, guess)
+            && !(law.settings.score_gaps && self.break_off(law, judge, slot, event.time_ms))
+        {
             return slot;
         }
         self.make_room(law, judge);
         self.sessions.insert(event.block, pool, session_id(law, event.block, pool, event.time_ms))
+    }
+
+    /// Scores a session in front of an event that comes after a silence by the times in the log, unless that was done
+    /// when it fell silent; forgets it and says so if the silence was long enough.
+    fn break_off(&mut self, law: Law<'_>, judge: &mut Judge, slot: Slot, time_ms: i64) -> bool {
+        let Some(session) = self.sessions.get(slot) else { return false };
+        let silent_ms = time_ms.saturating_sub(session.last_time_ms());
+        if silent_ms < law.settings.idle_timeout_ms || session.events == 0 {
+            return false;
+        }
+        if session.list() == List::Speaking {
+            self.judge(law, judge, slot);
+        }
+        let is_over = silent_ms >= law.settings.forget_after_ms;
+        if is_over {
+            self.forget(law, slot);
+        }
+        is_over
     }
 
     fn add(&mut self, law: Law<'_>, slot: Slot, event: &SessionEvent, now_ms: i64) {

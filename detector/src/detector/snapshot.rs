@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::file::{File, RecordState, Records};
 use crate::key::BlockId;
 use crate::ledger::{Ledger, Summary};
-use crate::miner::{self, Miner, MinerSettings};
+use crate::miner::{self, Evicted, Miner, MinerSettings, TextChange};
 use crate::parser::shard_of;
 use crate::session::{Flags, List, PoolId, Session, SessionEvent, Sessions, Slot};
 use crate::settings::FileId;
@@ -58,13 +59,27 @@ struct EventState {
     statement: u32,
 }
 
+/// What is kept of a file; it is read on from its checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileState {
+    /// Which file.
+    pub file: FileId,
+    /// Every byte below is in the ledger and in sessions.
+    pub checkpoint: u64,
+    /// Where every line below went.
+    pub ledger: Ledger,
+    /// Lines at the checkpoint that have no head continue a record that is counted already; whether that one is part of
+    /// a session.
+    pub continues: Option<bool>,
+}
+
 /// All that a detector remembers but what its files have open: those are read on from their checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// In any order.
     pub sessions: Vec<SessionState>,
-    /// Files with their checkpoints and ledgers.
-    pub files: Vec<(FileId, u64, Ledger)>,
+    /// In any order.
+    pub files: Vec<FileState>,
     /// What became of everything so far.
     pub summary: Summary,
     /// What was mined of the messages that the vocabulary lacks.
@@ -94,15 +109,37 @@ impl Detector {
         let of_shard = |sessions: &Sessions| {
             sessions.slots().filter_map(|slot| state(statements, sessions, slot)).collect::<Vec<_>>()
         };
-        let mut files: Vec<(FileId, u64, Ledger)> =
-            self.files.iter().map(|(&id, known)| (id, known.records.counted, known.records.ledger)).collect();
-        files.sort_unstable_by_key(|(id, ..)| *id);
+        let mut files: Vec<FileState> = self.files.iter().map(|(&id, known)| file_state(id, known)).collect();
+        files.sort_unstable_by_key(|state| state.file);
         Snapshot {
             sessions: self.shards.iter().flat_map(|shard| of_shard(&shard.sessions)).collect(),
             files,
             summary: self.summary(),
             templates: self.miner.as_ref().map(Miner::snapshot).unwrap_or_default(),
         }
+    }
+
+    /// What has to be kept of a file; its checkpoint is where to read on. `None` for a file that is not known or has
+    /// ended.
+    #[must_use]
+    pub fn file_state(&self, file: FileId) -> Option<FileState> {
+        self.files.get(&file).map(|known| file_state(file, known))
+    }
+
+    /// What changed since the last call of what was mined; see [`Miner::take_changes`]. Nothing unless the settings say
+    /// `track_changes`.
+    pub fn take_template_changes(&mut self) -> Vec<TextChange> {
+        if !self.settings.track_changes {
+            return Vec::new();
+        }
+        self.mine();
+        self.miner.as_mut().map(Miner::take_changes).unwrap_or_default()
+    }
+
+    /// What made room for other texts among what was mined.
+    #[must_use]
+    pub fn templates_evicted(&self) -> Evicted {
+        self.miner.as_ref().map(Miner::evicted).unwrap_or_default()
     }
 
     /// Sessions that changed or were forgotten since the last call, each once, forgotten ones first; empty unless
@@ -133,17 +170,21 @@ impl Detector {
     pub fn restore(&mut self, snapshot: Snapshot) {
         let Snapshot { mut sessions, files, summary, templates } = snapshot;
         self.miner = Miner::restore(MinerSettings::default(), &templates).ok();
+        self.track_templates();
         self.totals = Summary { sessions_open: 0, ..summary.at_most(NUMBER_MAX) };
         sessions.sort_by_key(|state| (state.order, state.id));
         for state in &sessions {
             self.restore_session(state);
         }
         let mut of_files = Ledger::default();
-        for (id, checkpoint, ledger) in files {
-            let mut file = self.new_file(checkpoint.min(NUMBER_MAX));
-            file.records.ledger = ledger.at_most(NUMBER_MAX);
+        for state in files {
+            let mut file = self.new_file(state.checkpoint.min(NUMBER_MAX));
+            file.records.ledger = state.ledger.at_most(NUMBER_MAX);
+            if let Some(in_session) = state.continues {
+                file.records.state = RecordState::Closed { in_session };
+            }
             of_files += file.records.ledger;
-            self.files.insert(id, file);
+            self.files.insert(state.file, file);
         }
         // The summary counts open files too, which are added again when it is asked for.
         self.totals.ledger.subtract(of_files);
@@ -180,6 +221,16 @@ impl Detector {
             session.flags.set(Flags::UNKNOWN_WARN, state.unknown_warn);
         }
     }
+}
+
+fn file_state(file: FileId, known: &File) -> FileState {
+    let Records { counted, ledger, state, .. } = known.records;
+    let continues = match state {
+        RecordState::Closed { in_session } => Some(in_session),
+        // An open record is read once more, from its head.
+        RecordState::None | RecordState::Open => None,
+    };
+    FileState { file, checkpoint: counted, ledger, continues }
 }
 
 fn state(statements: &Statements, sessions: &Sessions, slot: Slot) -> Option<SessionState> {

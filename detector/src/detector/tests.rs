@@ -146,6 +146,41 @@ fn a_session_is_scored_when_silent_and_again_when_it_speaks() {
 }
 
 #[test]
+fn a_silence_in_the_times_of_the_log_is_scored_and_a_long_one_forgotten() {
+    let line = |time: &str, what: &str| format!("110203 {time} 1 WARN a.B: {what} blk_1 x\n");
+    let (read, failed) = ("Receiving block", "Exception in receiveBlock for block");
+    let log: String = [
+        line("040500", failed),
+        line("040559", failed),
+        // A minute later, then a clock that was set back, then an hour later.
+        line("040659", read),
+        line("030659", read),
+        line("030700", failed),
+        line("040700", read),
+    ]
+    .concat();
+    let scored = |settings: Settings, chunk: usize| {
+        let (reports, _) = run(log.as_bytes(), chunk, Settings { reorder_ms: 0, ..settings });
+        let first = reports[0].id.clone();
+        reports.iter().map(|report| (report.id == first, report.revision)).collect::<Vec<_>>()
+    };
+    let gaps = Settings {
+        score_gaps: true,
+        idle_timeout_ms: 60_000,
+        forget_after_ms: 3_600_000,
+        ..Settings::default()
+    };
+    for chunk in [1, 50, 9_999] {
+        assert_eq!(scored(gaps.clone(), chunk), [(true, 2), (true, 5)]);
+        assert_eq!(
+            scored(Settings { forget_after_ms: 3_601_000, ..gaps.clone() }, chunk),
+            [(true, 2), (true, 5), (true, 6)]
+        );
+        assert_eq!(scored(Settings { score_gaps: false, ..gaps.clone() }, chunk), [(true, 6)]);
+    }
+}
+
+#[test]
 fn a_flag_is_taken_back_when_more_events_make_it_normal() {
     let mut detector = detector(Settings::default());
     let line = "110203 040507 1 INFO a.B: Exception in receiveBlock for block blk_1 x\n";
@@ -222,7 +257,7 @@ fn run_with_restart(log: &[u8], cut: usize, quiet: bool) -> (Vec<Report>, Summar
     let sessions = first.take_changes().into_iter().filter_map(|change| change.state).collect();
     let checkpoint = first.checkpoint(A);
     let mut second = detector(settings);
-    let files = vec![(A, checkpoint, first.ledger(A))];
+    let files = vec![first.file_state(A).unwrap()];
     second.restore(Snapshot { sessions, files, summary: first.summary(), ..Snapshot::default() });
     second.push(A, checkpoint, &log[usize::try_from(checkpoint).unwrap()..]);
     second.end_of_file(A);

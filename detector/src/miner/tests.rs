@@ -235,6 +235,38 @@ proptest! {
     }
 
     #[test]
+    fn its_changes_add_up_to_what_it_knows(
+        messages in messages(),
+        take_every in 1usize..8,
+        restart_at in 0usize..40,
+        templates_max in 1usize..6,
+    ) {
+        let mut miner = miner(limited(templates_max));
+        miner.track_changes();
+        let mut kept = std::collections::BTreeMap::new();
+        for (at, message) in messages.iter().enumerate() {
+            miner.learn(message.as_bytes());
+            if at % take_every == 0 || at == restart_at || at + 1 == messages.len() {
+                for TextChange { key, state } in miner.take_changes() {
+                    match state {
+                        Some(state) => drop(kept.insert(key, state)),
+                        None => drop(kept.remove(&key)),
+                    }
+                }
+                let mut texts: Vec<_> = kept.values().cloned().collect();
+                texts.sort_by_key(|state| state.order);
+                prop_assert_eq!(&texts, &miner.snapshot().texts);
+            }
+            if at == restart_at {
+                let snapshot = Snapshot { texts: kept.values().cloned().collect(), evicted: miner.evicted() };
+                miner = Miner::restore(limited(templates_max), &snapshot).unwrap();
+                miner.track_changes();
+                prop_assert_eq!(miner.take_changes(), []);
+            }
+        }
+    }
+
+    #[test]
     fn messages_add_up_and_memory_is_bounded_whatever_they_are(
         messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..40),
         templates_max in 1usize..8,

@@ -121,6 +121,11 @@ impl Session {
         (self.last_time_ms, self.last_offset, self.last_file) = (last.time_ms, last.offset, last.file);
     }
 
+    /// Time of the event that came last, by the log; any time where there is none.
+    pub(crate) fn last_time_ms(&self) -> i64 {
+        self.last_time_ms
+    }
+
     /// Whether it is that of a block; either may leave the pool out.
     pub(super) fn is_of(&self, block: BlockId, pool: PoolId) -> bool {
         self.block == block && self.pool.may_be(pool)

@@ -62,6 +62,7 @@ impl<'a> Input<'a> {
             cache_max: self.choose(&[4_096, 1]),
             unknown_max: self.choose(&[1_000, 0, 2]),
             track_changes: self.choose(&[true, false]),
+            score_gaps: self.choose(&[false, true]),
             ..Settings::default()
         }
     }
