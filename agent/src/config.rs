@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     /// Longest time that read lines stay uncommitted.
     pub(crate) commit_interval: Duration,
+    /// Whether a report is committed at once.
+    pub(crate) commit_on_flag: bool,
     /// Path of the model; `None` is the embedded one.
     pub(crate) model: Option<PathBuf>,
     /// Which files are read, and how.
@@ -156,6 +158,7 @@ impl Check {
         Config {
             state_dir: raw.state_dir.map_or_else(|| PathBuf::from(STATE_DIR), |dir| dir.into_inner().into()),
             commit_interval: self.millis("commit_interval_ms", raw.commit_interval_ms, 1_000, 10..=60_000),
+            commit_on_flag: raw.commit_on_flag.is_none_or(Spanned::into_inner),
             model: raw.model.map(|path| path.into_inner().into()),
             logs: self.logs(raw.logs, unreadable),
             detector: Settings { layout, ..self.sessions(raw.sessions, node, zone) },

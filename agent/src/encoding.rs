@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Format of everything this version writes.
-const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 /// Bytes that decoding may ask for: a damaged length must not exhaust the memory.
 const VALUE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
@@ -49,8 +49,17 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> 
 /// # Errors
 /// Any of [`EncodingError`] but `Encode`.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingError> {
-    let Some((&VERSION, value)) = bytes.split_first() else {
-        return Err(EncodingError::Version { found: bytes.first().copied().unwrap_or(0) });
+    decode_as(VERSION, bytes)
+}
+
+/// As [`decode`], of bytes that another version wrote.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn decode_as<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, EncodingError> {
+    let value = match bytes.split_first() {
+        Some((first, value)) if *first == version => value,
+        first => return Err(EncodingError::Version { found: first.map_or(0, |(first, _)| *first) }),
     };
     let (decoded, used) =
         bincode::serde::decode_from_slice(value, configuration()).map_err(EncodingError::Decode)?;
@@ -119,7 +128,7 @@ mod tests {
     #[test]
     fn another_version_is_told_apart_from_damage() {
         let error = decode::<u64>(&[1, 1]).unwrap_err();
-        assert_eq!(error.to_string(), "value is in format 1, this agent reads format 2");
+        assert_eq!(error.to_string(), "value is in format 1, this agent reads format 3");
         assert!(matches!(decode::<u64>(&[]), Err(EncodingError::Version { found: 0 })));
     }
 }

@@ -1,22 +1,29 @@
 //! The thread that feeds the detector: files → detector → one transaction, in a loop.
 //!
 //! A round looks at the files, reads what they have, tells the detector the time, and commits. Raw lines of reports
-//! are read back before the commit, while their files are at hand. When the spool is full, neither lines are read
-//! nor time is told until it has room: the log files are the buffer.
+//! are read back before the commit, while their files are at hand. When the spool is full or the disk fails, neither
+//! lines are read nor time is told until that is over: the log files are the buffer.
 //!
-//! The time that the detector is told is that of the last look at the files whose lines it has all seen. So after
-//! a restart no session is scored before the lines that were written meanwhile are in it.
+//! Which revisions of a session are scored is decided by the times in the log: one in front of every silence of
+//! `idle_timeout_s`, and the last one. The agent's own time ([`clock`]) only decides when the last one is scored, and
+//! it is told so that this is never one that the next line would have belonged to: only a moment before which
+//! everything that was written is in sessions ([`unfinished`]), less [`DELAY_MS`]. So kills, restarts and outages
+//! change nothing of what is reported.
 
+pub(crate) mod clock;
+mod keeper;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use blocksift_detector::detector::Snapshot;
+use blocksift_detector::detector::{FileState, Snapshot};
+use blocksift_detector::miner;
 use blocksift_detector::{Detector, FileId, Ledger, Model, Report};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -25,10 +32,14 @@ use crate::config::Config;
 use crate::raw_lines::{self, Records, Source};
 use crate::ship::Status;
 use crate::state::{Commit, Meta, Restored, StateError, Store};
-use crate::tail::{Phase, QUIET_AFTER_MS, Read, Saved, Tail};
+use crate::tail::{Phase, Read, Saved, Tail};
+pub(crate) use clock::now_ms;
+use clock::{Clock, HostTime};
+use keeper::Keeper;
+use unfinished::Unfinished;
 
-/// After a restart, no session is scored for this long: the last records of the files have to be complete first.
-const SETTLE_MS: i64 = QUIET_AFTER_MS + 1_000;
+/// How much later than its own time says a line may be readable: times in whole seconds, and buffers of the writer.
+const DELAY_MS: i64 = 2_000;
 
 /// Bytes read at which a commit does not wait for its interval: it holds every changed session in memory at once.
 const COMMIT_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
@@ -38,27 +49,28 @@ const COMMIT_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
 pub(crate) struct Feed {
     detector: Detector,
     tail: Tail,
-    store: Arc<Store>,
+    keeper: Keeper,
     status: watch::Sender<Status>,
     /// Disconnected to stop.
     stop: Receiver<Infallible>,
     poll_interval: Duration,
     commit_interval: Duration,
+    /// Whether a report is committed at once.
+    commit_on_flag: bool,
     spool_reports_max: u64,
     spool_bytes_max: u64,
     spool_full: bool,
-    /// Files that the detector has state of.
-    fed: HashSet<FileId>,
-    /// Ledgers of files that ended since the last commit.
+    /// Ledgers of files that ended and are not forgotten.
     ended: HashMap<FileId, Ledger>,
     reports: Vec<Report>,
     committed: Instant,
     /// Bytes read since then.
     uncommitted_bytes: u64,
-    /// Time that the detector was told last.
-    ticked_ms: i64,
-    /// Time of the first round.
-    started_ms: Option<i64>,
+    clock: Clock,
+    started: Instant,
+    /// The last look of which everything was read.
+    complete_look_ms: i64,
+    unfinished: Unfinished,
     since_ms: i64,
 }
 
@@ -81,39 +93,42 @@ impl Feed {
         status: watch::Sender<Status>,
         stop: Receiver<Infallible>,
     ) -> Self {
-        let Restored { first_run, files, sessions, meta, .. } = restored;
-        let settings = blocksift_detector::Settings { track_changes: true, ..config.detector.clone() };
-        let followed: Vec<_> = files
-            .iter()
-            .filter(|(saved, _)| saved.phase == Phase::Followed)
-            .map(|(saved, ledger)| (saved.id, saved.offset, *ledger))
-            .collect();
-        let fed = followed.iter().map(|(id, ..)| *id).collect();
+        let Restored { first_run, files, sessions, templates, meta, .. } = restored;
+        let settings =
+            blocksift_detector::Settings { track_changes: true, score_gaps: true, ..config.detector.clone() };
+        let (followed, ended): (Vec<_>, Vec<_>) =
+            files.iter().partition(|(saved, _)| saved.phase == Phase::Followed);
         let mut detector = Detector::new(model, settings);
-        detector.restore(Snapshot { sessions, files: followed, summary: meta.totals, ..Snapshot::default() });
-        let ticked_ms = if meta.ticked_ms == 0 { now_ms() } else { meta.ticked_ms };
-        // Scores nothing that was not scored: it only says when the next lines come, at the earliest.
-        detector.tick(ticked_ms);
+        detector.restore(Snapshot {
+            sessions,
+            files: followed.into_iter().map(|(_, state)| *state).collect(),
+            summary: meta.totals,
+            templates: miner::Snapshot { texts: templates, evicted: meta.templates_evicted },
+        });
+        let ended = ended.into_iter().map(|(saved, state)| (saved.id, state.ledger)).collect();
         let saved = files.into_iter().map(|(saved, _)| saved).collect();
         let forget_after_ms = config.detector.forget_after_ms;
         Self {
             detector,
             tail: Tail::new(config.logs.clone(), saved, meta.next_file, first_run, forget_after_ms),
-            store,
+            keeper: Keeper::new(store),
             status,
             stop,
             poll_interval: config.logs.poll_interval,
             commit_interval: config.commit_interval,
+            commit_on_flag: config.commit_on_flag,
             spool_reports_max: config.ship.spool_reports_max,
             spool_bytes_max: config.ship.spool_bytes_max,
             spool_full: false,
-            fed,
-            ended: HashMap::new(),
+            ended,
             reports: Vec::new(),
             committed: Instant::now(),
             uncommitted_bytes: 0,
-            ticked_ms,
-            started_ms: None,
+            clock: Clock::new(meta.time),
+            started: Instant::now(),
+            // What was written while no agent ran may be as old as it likes.
+            complete_look_ms: i64::MIN,
+            unfinished: Unfinished::default(),
             since_ms: meta.since_ms,
         }
     }
@@ -121,10 +136,11 @@ impl Feed {
     /// Runs until the sender of `stop` is dropped; commits what was read.
     ///
     /// # Errors
-    /// When the store fails. Nothing is lost: what was not committed is read again by the next process.
+    /// When the store fails in a way that does not pass, or still fails at the end. Nothing is lost: what was not
+    /// committed is read again by the next process.
     pub(crate) fn run(mut self) -> Result<(), StateError> {
         loop {
-            self.round(now_ms())?;
+            self.round(HostTime::now(self.started))?;
             self.publish();
             if self.wait() {
                 return self.close();
@@ -132,49 +148,56 @@ impl Feed {
         }
     }
 
-    fn round(&mut self, polled_ms: i64) -> Result<(), StateError> {
-        if self.is_spool_full() {
+    fn round(&mut self, now: HostTime) -> Result<(), StateError> {
+        let time = self.clock.tell(now);
+        let look_ms = time.steady_ms;
+        if !self.keeper.is_ready(look_ms)? || self.is_spool_full() {
             return Ok(());
         }
-        self.tail.poll(polled_ms);
-        let started_ms = *self.started_ms.get_or_insert(polled_ms);
-        let settled = polled_ms.saturating_sub(started_ms) >= SETTLE_MS;
-        if self.read(polled_ms)? == Round::CaughtUp && settled {
-            self.ticked_ms = polled_ms;
-            self.detector.tick(polled_ms);
+        self.detector.set_time(look_ms, time.date_ms);
+        self.tail.poll(look_ms);
+        if self.read(look_ms)? == Round::CaughtUp {
+            self.complete_look_ms = look_ms;
+            let complete_ms = self.unfinished.complete_until(look_ms);
+            self.detector.tick(complete_ms.saturating_sub(DELAY_MS));
         }
         self.commit_if_due()
     }
 
-    fn read(&mut self, polled_ms: i64) -> Result<Round, StateError> {
+    fn read(&mut self, look_ms: i64) -> Result<Round, StateError> {
         loop {
-            match self.tail.read(polled_ms) {
+            match self.tail.read(look_ms) {
                 None => return Ok(Round::CaughtUp),
                 Some(Read::Bytes { file, offset, bytes }) => {
                     self.detector.push(file, offset, bytes);
-                    self.uncommitted_bytes += bytes.len() as u64;
-                    self.fed.insert(file);
+                    let (length, checkpoint) = (bytes.len() as u64, self.detector.checkpoint(file));
+                    self.uncommitted_bytes += length;
+                    self.unfinished.read(file, checkpoint, offset + length, self.complete_look_ms);
                 }
-                Some(Read::Quiet(file)) => self.detector.close_records(file),
+                Some(Read::Quiet(file)) => {
+                    self.detector.close_records(file);
+                    self.unfinished.close(file);
+                }
                 Some(Read::End(file)) => {
-                    self.fed.remove(&file);
                     let ledger = self.detector.end_of_file(file);
+                    self.unfinished.close(file);
                     self.ended.insert(file, ledger);
                 }
             }
             self.commit_if_due()?;
-            if self.is_spool_full() || self.is_stopping() {
+            if self.keeper.store().is_failing() || self.is_spool_full() || self.is_stopping() {
                 return Ok(Round::Interrupted);
             }
         }
     }
 
-    /// Commits at once when there are reports, else when the interval has passed or much was read.
+    /// Commits when the interval has passed or much was read, and if so configured at once when there are reports.
     fn commit_if_due(&mut self) -> Result<(), StateError> {
         self.reports.extend(self.detector.reports());
-        let due =
-            self.committed.elapsed() >= self.commit_interval || self.uncommitted_bytes >= COMMIT_BYTES_MAX;
-        if self.reports.is_empty() && !due {
+        let due = self.committed.elapsed() >= self.commit_interval
+            || self.uncommitted_bytes >= COMMIT_BYTES_MAX
+            || (self.commit_on_flag && !self.reports.is_empty());
+        if !due || !self.keeper.is_ready(self.clock.time().steady_ms)? {
             return Ok(());
         }
         let (files, files_forgotten) = self.tail.take_changes();
@@ -185,6 +208,7 @@ impl Feed {
         self.committed = Instant::now();
         self.uncommitted_bytes = 0;
         let sessions = self.detector.take_changes();
+        let templates = self.detector.take_template_changes();
         let mut reports = std::mem::take(&mut self.reports);
         if files.is_empty() && files_forgotten.is_empty() && sessions.is_empty() && reports.is_empty() {
             return Ok(());
@@ -193,29 +217,34 @@ impl Feed {
             let (path, file) = self.tail.open(file)?;
             Some(Source { path, records: file.map(|file| Box::new(file) as Box<dyn Records>) })
         });
-        let files = files.into_iter().map(|saved| self.with_checkpoint(saved)).collect();
-        self.ended.clear();
+        let files = files.into_iter().map(|saved| self.with_state(saved)).collect();
+        for file in &files_forgotten {
+            self.ended.remove(file);
+        }
+        let time = self.clock.time();
         let meta = Meta {
             totals: self.detector.summary(),
-            ticked_ms: self.ticked_ms,
+            time,
             since_ms: self.since_ms,
             next_file: self.tail.next_id(),
+            templates_evicted: self.detector.templates_evicted(),
         };
-        self.store.commit(&Commit { files, files_forgotten, sessions, reports, meta })
+        let commit = Commit { files, files_forgotten, sessions, templates, reports, meta };
+        self.keeper.commit(commit, time.steady_ms)
     }
 
     /// A file with the detector's checkpoint in place of how far it was read.
-    fn with_checkpoint(&self, saved: Saved) -> (Saved, Ledger) {
-        if self.fed.contains(&saved.id) {
-            let offset = self.detector.checkpoint(saved.id);
-            return (Saved { offset, ..saved }, self.detector.ledger(saved.id));
+    fn with_state(&self, saved: Saved) -> (Saved, FileState) {
+        if let Some(state) = self.detector.file_state(saved.id) {
+            return (Saved { offset: state.checkpoint, ..saved }, state);
         }
         let ledger = self.ended.get(&saved.id).copied().unwrap_or_default();
-        (saved, ledger)
+        let state = FileState { file: saved.id, checkpoint: saved.offset, ledger, continues: None };
+        (saved, state)
     }
 
     fn is_spool_full(&mut self) -> bool {
-        let spooled = self.store.spooled();
+        let spooled = self.keeper.store().spooled();
         let full = spooled.reports >= self.spool_reports_max || spooled.bytes >= self.spool_bytes_max;
         match (self.spool_full, full) {
             (false, true) => {
@@ -251,6 +280,11 @@ impl Feed {
 
     /// The last commit: records that only wait for further lines are complete, and every file's offset is kept.
     fn close(mut self) -> Result<(), StateError> {
+        if !self.keeper.is_ready(i64::MAX)? {
+            return Err(StateError::Closed);
+        }
+        let time = self.clock.time();
+        self.detector.set_time(time.steady_ms, time.date_ms);
         let followed: Vec<FileId> = self.tail.followed().collect();
         for file in followed {
             self.detector.close_records(file);
@@ -262,12 +296,6 @@ impl Feed {
         files.extend(open);
         self.commit(files, files_forgotten)?;
         self.publish();
-        Ok(())
+        if self.keeper.store().is_failing() { Err(StateError::Closed) } else { Ok(()) }
     }
-}
-
-/// The agent's clock: milliseconds since 1970.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

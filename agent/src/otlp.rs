@@ -102,6 +102,8 @@ pub(crate) struct AgentCounts {
     pub(crate) files_unreadable: u64,
     /// Reports that wait for the collector.
     pub(crate) spool_reports: u64,
+    /// The store cannot be written: nothing is read.
+    pub(crate) store_failing: bool,
     /// Bytes of requests that were accepted, since the agent started.
     pub(crate) bytes_shipped: u64,
     /// Reports that were accepted, since the agent started.
@@ -143,6 +145,7 @@ pub(crate) fn metrics_request(
         ("files", agent.files),
         ("files_unreadable", agent.files_unreadable),
         ("spool_reports", agent.spool_reports),
+        ("store_failing", u64::from(agent.store_failing)),
     ];
     let sums = [
         ("bytes_shipped", agent.bytes_shipped),

@@ -149,7 +149,7 @@ impl Shipper {
         self.retry_at = None;
         while let Next::Continue = self.ship_reports().await? {}
         self.ship_summary().await;
-        while self.store.spooled().reports > 0 {
+        while self.store.spooled().reports > 0 && !self.store.is_failing() {
             if let Some(retry_at) = self.retry_at.take() {
                 sleep_until(retry_at).await;
             }
@@ -247,6 +247,7 @@ impl Shipper {
             files: status.files.files,
             files_unreadable: status.files.files_unreadable,
             spool_reports: self.store.spooled().reports,
+            store_failing: self.store.is_failing(),
             ..self.counts
         };
         let times =

@@ -7,46 +7,56 @@
 //!
 //! A store that is damaged, or of another program, is set aside under a new name and a new one is begun; the logs
 //! are then read from their start, and reports that were delivered before are the same ones again.
+//!
+//! When the disk fails, is full or becomes read-only, redb does not use its file any more: the store closes it, and
+//! whoever feeds it opens it again ([`Store::reopen`]) until that works. Meanwhile the spool gives nothing.
 
 mod error;
+mod open;
+mod row;
+mod spool;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod upgrade;
 
-use std::fs;
-use std::ops::RangeFull;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 
-use blocksift_detector::detector::{Change, SessionState};
-use blocksift_detector::{FileId, Ledger, Report, Summary};
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use blocksift_detector::detector::{Change, FileState, SessionState};
+use blocksift_detector::miner::{Evicted, TextChange, TextState};
+use blocksift_detector::{FileId, Report, Summary};
+use redb::{Database, ReadableDatabase, TableDefinition};
 use serde::{Deserialize, Serialize};
-use tracing::error;
+use tracing::{error, info};
 
-use crate::encoding::{decode, encode};
-use crate::files::{Fingerprint, Identity};
-use crate::tail::{Phase, Saved};
+use crate::encoding::encode;
+use crate::ship::chain;
+use crate::tail::Saved;
 
 pub(crate) use error::StateError;
-use error::{Opening, doing};
-
-/// Name of the store in the state directory.
-const FILE_NAME: &str = "state.redb";
-/// Memory for pages of the store; the sessions are in memory anyway.
-const CACHE_BYTES: usize = 8 * 1_024 * 1_024;
+use open::Create;
+use row::{FileRow, MetaRow};
+pub(crate) use spool::{Batch, Spooled};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const FILES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("files");
 const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
+/// Templates that were mined, by the hash of their text.
+const TEMPLATES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("templates");
 const SPOOL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("spool");
 /// The one key of `META`.
 const META_KEY: &str = "meta";
 
-/// The open store. No other process can open it as long as it lives.
-#[derive(Debug)]
+/// The store. No other process can open it as long as it is open here.
 pub(crate) struct Store {
-    database: Database,
+    path: PathBuf,
+    create: Create,
+    /// `None` from a failure until it is opened again.
+    database: RwLock<Option<Database>>,
+    /// From a failure until something was committed again.
+    failing: AtomicBool,
     /// Number of the next report in the spool.
     next_report: AtomicU64,
     spool_reports: AtomicU64,
@@ -61,9 +71,11 @@ pub(crate) struct Restored {
     /// There was a store, but it could not be used: the logs have to be read again.
     pub(crate) rebuilt: bool,
     /// Files, with their checkpoints as offsets.
-    pub(crate) files: Vec<(Saved, Ledger)>,
+    pub(crate) files: Vec<(Saved, FileState)>,
     /// Sessions, in no order.
     pub(crate) sessions: Vec<SessionState>,
+    /// Templates that were mined, in no order.
+    pub(crate) templates: Vec<TextState>,
     /// What goes with all of them.
     pub(crate) meta: Meta,
 }
@@ -73,182 +85,94 @@ pub(crate) struct Restored {
 pub(crate) struct Meta {
     /// What the detector did since the store was begun.
     pub(crate) totals: Summary,
-    /// Time of the last tick, in the agent's clock.
-    pub(crate) ticked_ms: i64,
-    /// When the store was begun, in the agent's clock.
+    /// When the files were looked at last.
+    pub(crate) time: SteadyTime,
+    /// When the store was begun, by the host's clock.
     pub(crate) since_ms: i64,
     /// Above every number of a file so far.
     pub(crate) next_file: u32,
+    /// Templates that made room for others.
+    pub(crate) templates_evicted: Evicted,
+}
+
+/// A moment in the agent's own time, which never goes back ([`crate::feed`]), and in the host's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SteadyTime {
+    /// The agent's time; `0` before the first.
+    pub(crate) steady_ms: i64,
+    /// The host's time.
+    pub(crate) date_ms: i64,
 }
 
 /// Everything that changed since the last commit.
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
     /// Changed files, with their checkpoints as offsets.
-    pub(crate) files: Vec<(Saved, Ledger)>,
+    pub(crate) files: Vec<(Saved, FileState)>,
     /// Files to forget.
     pub(crate) files_forgotten: Vec<FileId>,
     /// Sessions changed or forgotten.
     pub(crate) sessions: Vec<Change>,
+    /// Templates seen or evicted.
+    pub(crate) templates: Vec<TextChange>,
     /// Reports for the spool, their raw lines filled in.
     pub(crate) reports: Vec<Report>,
     /// The rest.
     pub(crate) meta: Meta,
 }
 
-/// Reports from the spool, oldest first.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    /// Reports to ship.
-    pub(crate) reports: Vec<Report>,
-    /// Their numbers, and those of entries that could not be decoded.
-    numbers: Vec<u64>,
-}
-
-impl Batch {
-    /// Whether the spool had nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
-    }
-}
-
-/// How much waits to be shipped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spooled {
-    /// Reports in the spool.
-    pub(crate) reports: u64,
-    /// Their bytes.
-    pub(crate) bytes: u64,
-}
-
 impl Store {
-    /// Opens the store in `directory`, making both where they do not exist, and reads what is in it.
-    ///
-    /// # Errors
-    /// [`StateError::Busy`] if another process has it open; other errors if the disk does not let it be opened.
-    pub(crate) fn open(directory: &Path) -> Result<(Self, Restored), StateError> {
-        fs::create_dir_all(directory)
-            .map_err(|source| StateError::Directory { path: directory.to_owned(), source })?;
-        let path = directory.join(FILE_NAME);
-        match Self::open_file(&path) {
-            Ok(opened) => Ok(opened),
-            Err(Opening::Failed(error)) => Err(error),
-            Err(Opening::Unusable(reason)) => {
-                let aside = set_aside(&path)?;
-                error!(
-                    store = %path.display(), set_aside = %aside.display(), %reason,
-                    "store cannot be used: set aside, beginning anew and reading the logs from their start"
-                );
-                let (store, restored) = Self::open_file(&path).map_err(Opening::into_error)?;
-                Ok((store, Restored { first_run: false, rebuilt: true, ..restored }))
-            }
-        }
-    }
-
-    fn open_file(path: &Path) -> Result<(Self, Restored), Opening> {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(|error| Opening::classify(path, error.into()))?;
-        make_tables(&database).map_err(|error| Opening::classify(path, error))?;
-        let restored = load(&database)?;
-        let (spooled, next_report) = spooled(&database).map_err(|error| Opening::classify(path, error))?;
-        let store = Self {
-            database,
-            next_report: next_report.into(),
-            spool_reports: spooled.reports.into(),
-            spool_bytes: spooled.bytes.into(),
-        };
-        Ok((store, restored))
-    }
-
     /// Makes everything in `commit` permanent, or nothing of it.
     ///
     /// # Errors
-    /// When the disk fails or is full. The store cannot be used any more then.
+    /// When the disk fails or is full. The store is closed then; the same commit may be tried again when it is open.
     pub(crate) fn commit(&self, commit: &Commit) -> Result<(), StateError> {
-        let first = self.next_report.load(Ordering::Relaxed);
-        let (next, bytes) = self.write(commit, first)?;
-        self.next_report.store(next, Ordering::Relaxed);
-        self.spool_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.spool_reports.fetch_add(next - first, Ordering::Relaxed);
+        self.write(commit)?;
+        self.works();
         Ok(())
     }
 
-    /// The oldest reports of the spool: at most `reports_max`, and at most `bytes_max` unless one alone is larger.
+    /// Writes nothing, to see whether that works.
     ///
     /// # Errors
-    /// When the disk fails.
-    pub(crate) fn batch(&self, reports_max: usize, bytes_max: u64) -> Result<Batch, StateError> {
-        let read = || -> Result<Batch, redb::Error> {
-            let mut batch = Batch::default();
-            let mut bytes = 0;
-            let table = self.database.begin_read()?.open_table(SPOOL)?;
-            for entry in table.iter()? {
-                let (number, value) = entry?;
-                bytes += value.value().len() as u64;
-                if batch.numbers.len() >= reports_max || (bytes > bytes_max && !batch.is_empty()) {
-                    break;
-                }
-                batch.numbers.push(number.value());
-                match decode(value.value()) {
-                    Ok(report) => batch.reports.push(report),
-                    Err(error) => error!(number = number.value(), %error, "report in the spool is lost"),
-                }
-            }
-            Ok(batch)
-        };
-        read().map_err(doing("read the spool"))
-    }
-
-    /// Takes the reports of a batch out of the spool: they were delivered, or never will be.
-    ///
-    /// # Errors
-    /// When the disk fails. The reports are then shipped again.
-    pub(crate) fn remove(&self, batch: &Batch) -> Result<(), StateError> {
-        let write = || -> Result<Spooled, redb::Error> {
-            let mut removed = Spooled::default();
-            let transaction = self.database.begin_write()?;
+    /// As [`Self::commit`].
+    pub(crate) fn touch(&self) -> Result<(), StateError> {
+        self.with("commit nothing", |database| {
+            let transaction = database.begin_write()?;
             {
-                let mut table = transaction.open_table(SPOOL)?;
-                for number in &batch.numbers {
-                    if let Some(value) = table.remove(number)? {
-                        removed.reports += 1;
-                        removed.bytes += value.value().len() as u64;
-                    }
-                }
+                let mut table = transaction.open_table(META)?;
+                table.insert("", &[][..])?;
+                table.remove("")?;
             }
             transaction.commit()?;
-            Ok(removed)
-        };
-        let removed = write().map_err(doing("take shipped reports out of the spool"))?;
-        self.spool_reports.fetch_sub(removed.reports, Ordering::Relaxed);
-        self.spool_bytes.fetch_sub(removed.bytes, Ordering::Relaxed);
+            Ok(())
+        })?;
+        self.works();
         Ok(())
     }
 
-    /// How much waits to be shipped.
-    pub(crate) fn spooled(&self) -> Spooled {
-        Spooled {
-            reports: self.spool_reports.load(Ordering::Relaxed),
-            bytes: self.spool_bytes.load(Ordering::Relaxed),
-        }
+    /// Whether the last that was tried of it failed. The agent is alive then but keeps nothing.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
-    /// The transaction of a commit; the number behind the last report, and the reports' bytes.
-    fn write(&self, commit: &Commit, first: u64) -> Result<(u64, u64), StateError> {
-        let files: Vec<(u32, Vec<u8>)> = encode_all(&commit.files, |(saved, ledger)| {
-            Ok((saved.id.0, encode(&FileRow::new(saved, *ledger))?))
+    /// The transaction of a commit.
+    fn write(&self, commit: &Commit) -> Result<(), StateError> {
+        let files: Vec<(u32, Vec<u8>)> = encode_all(&commit.files, |(saved, state)| {
+            Ok((saved.id.0, encode(&FileRow::new(saved, state))?))
         })?;
         let sessions: Vec<(u64, Option<Vec<u8>>)> = encode_all(&commit.sessions, |change| {
             Ok((change.key, change.state.as_ref().map(encode).transpose()?))
         })?;
+        let templates: Vec<(u64, Option<Vec<u8>>)> = encode_all(&commit.templates, |change| {
+            Ok((change.key, change.state.as_ref().map(encode).transpose()?))
+        })?;
         let reports: Vec<Vec<u8>> = encode_all(&commit.reports, encode)?;
         let meta = encode(&MetaRow::new(&commit.meta)?)?;
-        let mut next = first;
-        let mut bytes = 0;
-        let mut write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+        self.with("commit offsets, sessions and reports", |database| {
+            let first = self.next_report.load(Ordering::Relaxed);
+            let (mut next, mut bytes) = (first, 0);
+            let transaction = database.begin_write()?;
             {
                 let mut table = transaction.open_table(FILES)?;
                 for (id, row) in &files {
@@ -257,12 +181,14 @@ impl Store {
                 for FileId(id) in &commit.files_forgotten {
                     table.remove(id)?;
                 }
-                let mut table = transaction.open_table(SESSIONS)?;
-                for (key, row) in &sessions {
-                    match row {
-                        Some(row) => table.insert(key, row.as_slice())?,
-                        None => table.remove(key)?,
-                    };
+                for (table, rows) in [(SESSIONS, &sessions), (TEMPLATES, &templates)] {
+                    let mut table = transaction.open_table(table)?;
+                    for (key, row) in rows {
+                        match row {
+                            Some(row) => table.insert(key, row.as_slice())?,
+                            None => table.remove(key)?,
+                        };
+                    }
                 }
                 let mut table = transaction.open_table(SPOOL)?;
                 for report in &reports {
@@ -273,10 +199,60 @@ impl Store {
                 transaction.open_table(META)?.insert(META_KEY, meta.as_slice())?;
             }
             transaction.commit()?;
+            // In here, as whoever opens the store again counts anew.
+            self.next_report.store(next, Ordering::Relaxed);
+            self.spool_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.spool_reports.fetch_add(next - first, Ordering::Relaxed);
             Ok(())
+        })
+    }
+
+    /// Uses the database; a failure closes it.
+    fn with<T>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StateError> {
+        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = guard.as_ref() else { return Err(StateError::Closed) };
+        // As when it is opened: a damaged file makes redb panic.
+        let failed = match catch_unwind(AssertUnwindSafe(|| work(database))) {
+            Ok(Ok(result)) => return Ok(result),
+            Ok(Err(source)) => StateError::Use { doing, source: Box::new(source) },
+            Err(_) => {
+                let reason = open::CONTRADICTION.to_owned();
+                StateError::Damaged { path: self.path.clone(), reason }
+            }
         };
-        write().map_err(doing("commit offsets, sessions and reports"))?;
-        Ok((next, bytes))
+        drop(guard);
+        self.close(&failed);
+        if matches!(failed, StateError::Damaged { .. }) {
+            open::set_aside(&self.path)?;
+        }
+        Err(failed)
+    }
+
+    fn works(&self) {
+        if self.failing.swap(false, Ordering::Relaxed) {
+            info!(store = %self.path.display(), "store can be written again; reading on");
+        }
+    }
+
+    fn close(&self, reason: &StateError) {
+        drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            error!(
+                store = %self.path.display(), error = chain(reason),
+                "store cannot be written: no lines are read until it can be, which is tried again; \
+                 check the free space of its disk and whether it is mounted read-only"
+            );
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -285,128 +261,4 @@ fn encode_all<T, R>(
     encode: impl Fn(&T) -> Result<R, crate::encoding::EncodingError>,
 ) -> Result<Vec<R>, StateError> {
     Ok(values.iter().map(encode).collect::<Result<_, _>>()?)
-}
-
-fn make_tables(database: &Database) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    transaction.open_table(META)?;
-    transaction.open_table(FILES)?;
-    transaction.open_table(SESSIONS)?;
-    transaction.open_table(SPOOL)?;
-    transaction.commit()?;
-    Ok(())
-}
-
-fn load(database: &Database) -> Result<Restored, Opening> {
-    let mut restored = Restored::default();
-    let transaction = database.begin_read().map_err(Opening::read)?;
-    let meta = transaction.open_table(META).map_err(Opening::read)?;
-    match meta.get(META_KEY).map_err(Opening::read)? {
-        Some(row) => restored.meta = decode::<MetaRow>(row.value())?.into_meta()?,
-        None => restored.first_run = true,
-    }
-    let files = transaction.open_table(FILES).map_err(Opening::read)?;
-    for entry in files.range::<u32>(RangeFull).map_err(Opening::read)? {
-        let (id, row) = entry.map_err(Opening::read)?;
-        restored.files.push(decode::<FileRow>(row.value())?.into_saved(id.value()));
-    }
-    let sessions = transaction.open_table(SESSIONS).map_err(Opening::read)?;
-    for entry in sessions.iter().map_err(Opening::read)? {
-        restored.sessions.push(decode(entry.map_err(Opening::read)?.1.value())?);
-    }
-    Ok(restored)
-}
-
-/// How much is in the spool, and the number of the next report.
-fn spooled(database: &Database) -> Result<(Spooled, u64), redb::Error> {
-    let table = database.begin_read()?.open_table(SPOOL)?;
-    let mut spooled = Spooled { reports: table.len()?, bytes: 0 };
-    let mut next = 0;
-    for entry in table.iter()? {
-        let (number, value) = entry?;
-        spooled.bytes += value.value().len() as u64;
-        next = number.value() + 1;
-    }
-    Ok((spooled, next))
-}
-
-/// Renames a store that cannot be used; its new path.
-fn set_aside(path: &Path) -> Result<PathBuf, StateError> {
-    let mut number = 1;
-    loop {
-        let aside = path.with_extension(format!("redb.damaged-{number}"));
-        if !aside.exists() {
-            fs::rename(path, &aside)
-                .map_err(|source| StateError::Directory { path: aside.clone(), source })?;
-            return Ok(aside);
-        }
-        number += 1;
-    }
-}
-
-/// A file as stored.
-#[derive(Serialize, Deserialize)]
-struct FileRow {
-    /// Any bytes: a path need not be UTF-8.
-    path: Vec<u8>,
-    identity: Identity,
-    fingerprint: Fingerprint,
-    checkpoint: u64,
-    phase: Phase,
-    ledger: Ledger,
-}
-
-impl FileRow {
-    fn new(saved: &Saved, ledger: Ledger) -> Self {
-        Self {
-            path: saved.path.as_os_str().as_bytes().to_vec(),
-            identity: saved.identity,
-            fingerprint: saved.fingerprint,
-            checkpoint: saved.offset,
-            phase: saved.phase,
-            ledger,
-        }
-    }
-
-    fn into_saved(self, id: u32) -> (Saved, Ledger) {
-        let saved = Saved {
-            id: FileId(id),
-            path: std::ffi::OsString::from_vec(self.path).into(),
-            identity: self.identity,
-            fingerprint: self.fingerprint,
-            offset: self.checkpoint,
-            phase: self.phase,
-        };
-        (saved, self.ledger)
-    }
-}
-
-/// [`Meta`] as stored.
-#[derive(Serialize, Deserialize)]
-struct MetaRow {
-    /// JSON, whose missing fields are zero: counts may be added without a new format.
-    totals: String,
-    ticked_ms: i64,
-    since_ms: i64,
-    next_file: u32,
-}
-
-impl MetaRow {
-    fn new(meta: &Meta) -> Result<Self, StateError> {
-        Ok(Self {
-            totals: serde_json::to_string(&meta.totals)?,
-            ticked_ms: meta.ticked_ms,
-            since_ms: meta.since_ms,
-            next_file: meta.next_file,
-        })
-    }
-
-    fn into_meta(self) -> Result<Meta, serde_json::Error> {
-        Ok(Meta {
-            totals: serde_json::from_str(&self.totals)?,
-            ticked_ms: self.ticked_ms,
-            since_ms: self.since_ms,
-            next_file: self.next_file,
-        })
-    }
 }

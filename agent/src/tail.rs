@@ -21,7 +21,6 @@ use tracing::{info, warn};
 
 use crate::config::Logs;
 use crate::files::{Fingerprint, Found, Identity, scan};
-pub(crate) use followed::QUIET_AFTER_MS;
 use followed::{Followed, Seen};
 
 /// Bytes given at a time.

@@ -116,7 +116,7 @@ fn type_hint(key: &str) -> &'static str {
         Some("s") => "write a whole number of seconds, without quotes",
         Some("max") => "write a whole number, without quotes",
         Some("paths" | "exclude") => "write a list of strings: [\"/var/log/hadoop/*.log*\"]",
-        Some("start") => "write true or false, without quotes",
+        Some("start" | "flag") => "write true or false, without quotes",
         _ => "",
     }
 }

@@ -19,9 +19,11 @@ pub(super) struct RawConfig {
     /// Directory of the agent's memory: offsets, sessions and reports not shipped yet. Only one agent may use it.
     /// Default `/var/lib/blocksift`.
     pub(super) state_dir: Key<String>,
-    /// Longest time that read lines stay uncommitted; they are read again after a crash. A flag commits at once.
-    /// 10 to 60000, default 1000.
+    /// Longest time that read lines stay uncommitted; they are read again after a crash. 10 to 60000, default 1000.
     pub(super) commit_interval_ms: Key<u64>,
+    /// Whether a report is committed, and so shipped, at once; `false` lets it wait for the interval, which spares a slow
+    /// disk. Default `true`.
+    pub(super) commit_on_flag: Key<bool>,
     /// Path of the model file. Default: the model that comes with the agent.
     pub(super) model: Key<String>,
     /// Which files are read, and how.

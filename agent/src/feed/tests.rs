@@ -1,5 +1,6 @@
 //! Tests of the feed with the embedded model, round by round; time is made up, no test waits.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -7,10 +8,17 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+use crate::state::tests::disk::Disk;
 
 /// A block that no healthy cluster logs like this.
 fn odd(block: u32) -> String {
     format!("081109 203615 148 WARN dfs.DataNode$DataXceiver: something odd with blk_{block}\n")
+}
+
+/// The same at a time, in seconds from 20:00:00 on.
+fn odd_at(block: u32, second: i64) -> String {
+    let (minute, second) = (second / 60, second % 60);
+    odd(block).replace("203615", &format!("{:02}{:02}{second:02}", 20 + minute / 60, minute % 60))
 }
 
 /// A log, a configuration for it, and the processes that come and go.
@@ -18,6 +26,8 @@ struct Scene {
     folder: TempDir,
     config: Config,
     now_ms: i64,
+    /// How much the host's clock was set forward since the beginning.
+    clock_set_ms: i64,
 }
 
 /// One process; dropping it is a kill: nothing is closed.
@@ -39,7 +49,7 @@ impl Scene {
         );
         fs::write(&path, text).unwrap();
         let config = Config::load(&path).unwrap();
-        Self { folder, config, now_ms: 1_000_000_000 }
+        Self { folder, config, now_ms: 1_000_000_000, clock_set_ms: 0 }
     }
 
     fn append(&self, text: &str) {
@@ -49,11 +59,11 @@ impl Scene {
     }
 
     fn start(&self) -> Process {
-        let (store, mut restored) = Store::open(&self.config.state_dir).unwrap();
+        self.start_with(Store::open(&self.config.state_dir).unwrap())
+    }
+
+    fn start_with(&self, (store, restored): (Store, Restored)) -> Process {
         let store = Arc::new(store);
-        if restored.meta.ticked_ms == 0 {
-            restored.meta.ticked_ms = self.now_ms;
-        }
         let (status, watched) = watch::channel(Status::default());
         let (stop, stopping) = std::sync::mpsc::channel();
         let model = crate::model::load(None).unwrap();
@@ -64,7 +74,8 @@ impl Scene {
     /// One round, `later_s` after the last one.
     fn round(&mut self, process: &mut Process, later_s: i64) {
         self.now_ms += later_s * 1_000;
-        process.feed.round(self.now_ms).unwrap();
+        let now = HostTime { date_ms: self.now_ms + self.clock_set_ms, elapsed_ms: self.now_ms };
+        process.feed.round(now).unwrap();
         process.feed.publish();
     }
 }
@@ -75,7 +86,19 @@ impl Process {
     }
 
     fn lines_read(&self) -> u64 {
-        self.status.borrow().totals.ledger.lines_read
+        self.ledger().lines_read
+    }
+
+    fn ledger(&self) -> Ledger {
+        self.status.borrow().totals.ledger
+    }
+
+    /// What the collector tells reports apart by, and their scores.
+    fn scored(&self) -> BTreeSet<(String, u64, u32)> {
+        self.reports()
+            .into_iter()
+            .map(|report| (report.id, report.revision, report.score.to_bits()))
+            .collect()
     }
 }
 
@@ -87,7 +110,7 @@ fn a_block_that_fell_silent_is_in_the_spool_with_its_raw_lines() {
     scene.round(&mut process, 0);
     scene.round(&mut process, 5);
     assert!(process.reports().is_empty(), "it may still speak");
-    scene.round(&mut process, 61);
+    scene.round(&mut process, 63);
     let reports = process.reports();
     assert_eq!(reports.len(), 1);
     assert_eq!((reports[0].block.as_str(), reports[0].node.as_str()), ("blk_7", "dn1"));
@@ -102,7 +125,7 @@ fn a_full_spool_stops_reading_until_it_has_room() {
     let mut process = scene.start();
     scene.round(&mut process, 0);
     scene.round(&mut process, 5);
-    scene.round(&mut process, 61);
+    scene.round(&mut process, 63);
     assert_eq!(process.store.spooled().reports, 1);
     scene.append(&odd(8));
     scene.round(&mut process, 5);
@@ -142,7 +165,7 @@ fn kills_and_rotations_change_nothing_of_what_is_reported() {
             }
         }
         for _ in 0..3 {
-            scene.round(&mut process, 61);
+            scene.round(&mut process, 63);
         }
         let mut reports: Vec<_> = process.reports();
         reports.sort_by(|a, b| a.id.cmp(&b.id));
@@ -172,7 +195,7 @@ fn a_stop_keeps_the_last_line_and_a_start_goes_on_behind_it() {
     let mut process = scene.start();
     scene.round(&mut process, 5);
     assert_eq!(process.lines_read(), 1);
-    scene.round(&mut process, 61);
+    scene.round(&mut process, 63);
     assert_eq!(process.reports().len(), 1);
 }
 
@@ -193,4 +216,157 @@ fn no_session_is_scored_before_the_lines_of_the_agents_absence_are_read() {
     let revisions: Vec<u64> = process.reports().iter().map(|report| report.revision).collect();
     assert_eq!(revisions.last(), Some(&2));
     assert!(!revisions.contains(&1), "{revisions:?}");
+}
+
+/// Times of lines and their blocks: blocks that go on, that fall silent and speak again, that end.
+fn talk() -> Vec<(i64, u32)> {
+    let mut lines = Vec::new();
+    for turn in 0..6 {
+        for block in 0..5 {
+            let start = i64::from(block) * 7 + turn * [20, 69, 70, 72, 400][block as usize];
+            lines.extend((0..3).map(|line| (start + line * 5, block)));
+        }
+    }
+    lines.sort_unstable();
+    lines
+}
+
+/// Which revisions are scored of [`talk`] with a kill after every so many lines, and a look every so many seconds in
+/// which nothing is written.
+fn scored(kill_every: usize, look_every_s: i64) -> (BTreeSet<(String, u64, u32)>, Ledger) {
+    let mut scene = Scene::new("commit_interval_ms = 60000");
+    let mut process = scene.start();
+    let mut second = 0;
+    for (at, (time, block)) in talk().into_iter().enumerate() {
+        while second + look_every_s < time {
+            second += look_every_s;
+            scene.round(&mut process, look_every_s);
+        }
+        scene.append(&odd_at(block, time));
+        scene.round(&mut process, time - second);
+        second = time;
+        if at % kill_every == kill_every - 1 {
+            drop(process);
+            process = scene.start();
+        }
+    }
+    for _ in 0..3 {
+        scene.round(&mut process, 63);
+    }
+    (process.scored(), process.ledger())
+}
+
+#[test]
+fn neither_kills_nor_the_times_of_looks_decide_which_revisions_are_scored() {
+    let (expected, ledger) = scored(usize::MAX, 1);
+    let revisions = expected.iter().filter(|(_, revision, _)| *revision < 18).count();
+    // Silences of 10, 59, 60, 62 and 390 seconds, five of each.
+    assert_eq!((revisions, expected.len(), ledger.lines_read), (15, 20, 90), "{expected:?}");
+    for (kill_every, look_every_s) in [(usize::MAX, 10_000), (1, 1), (1, 10_000), (4, 3), (7, 30)] {
+        let found = scored(kill_every, look_every_s);
+        assert_eq!(found, (expected.clone(), ledger), "{kill_every} {look_every_s}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_neither_hurries_nor_holds_up_a_session() {
+    let mut scene = Scene::new("");
+    scene.append(&odd_at(7, 7_200));
+    let mut process = scene.start();
+    scene.round(&mut process, 0);
+    scene.round(&mut process, 5);
+    scene.clock_set_ms = -3_600_000;
+    scene.append(&odd_at(8, 3_610));
+    scene.append(&odd_at(7, 3_611));
+    scene.round(&mut process, 5);
+    scene.round(&mut process, 50);
+    assert_eq!(process.scored(), BTreeSet::new(), "no minute has passed");
+    // Nor does a restart look at the clock alone.
+    process.feed.close().unwrap();
+    drop((process.store, process.status));
+    scene.clock_set_ms = -7_200_000;
+    let mut process = scene.start();
+    scene.round(&mut process, 2);
+    assert_eq!(process.scored(), BTreeSet::new());
+    scene.round(&mut process, 63);
+    let revisions: Vec<(String, u64)> =
+        process.reports().into_iter().map(|report| (report.block, report.revision)).collect();
+    assert_eq!(revisions, [("blk_8".to_owned(), 1), ("blk_7".to_owned(), 2)]);
+    assert_eq!(process.lines_read(), 3);
+}
+
+#[test]
+fn lines_that_continue_a_record_of_an_earlier_process_count_with_it() {
+    let mut scene = Scene::new("commit_interval_ms = 10");
+    scene.append(&odd(7));
+    let mut process = scene.start();
+    scene.round(&mut process, 0);
+    process.feed.committed -= Duration::from_secs(1);
+    scene.round(&mut process, 5);
+    drop(process);
+    scene.append("java.io.IOException: x\n\tat a.B.c(D.java:1)\n");
+    let mut process = scene.start();
+    scene.round(&mut process, 1);
+    scene.round(&mut process, 5);
+    let ledger = process.ledger();
+    assert_eq!((ledger.lines_read, ledger.lines_in_sessions, ledger.lines_skipped.no_head), (3, 3, 0));
+}
+
+#[test]
+fn templates_that_were_mined_are_known_after_a_kill() {
+    let mut scene = Scene::new("commit_interval_ms = 10");
+    scene.append(&odd(7));
+    scene.append(&odd(8));
+    let mut process = scene.start();
+    scene.round(&mut process, 0);
+    process.feed.committed -= Duration::from_secs(1);
+    scene.round(&mut process, 5);
+    drop(process);
+    let mut process = scene.start();
+    scene.round(&mut process, 5);
+    let mined = process.feed.detector.unknown_templates();
+    let mined: Vec<_> = mined.iter().map(|mined| (mined.text.as_str(), mined.count)).collect();
+    assert_eq!(mined, [("something odd with <blk>", 2)]);
+}
+
+#[test]
+fn a_disk_that_fails_stops_reading_until_it_works_and_loses_nothing() {
+    let disk = Disk::default();
+    let mut scene = Scene::new("commit_interval_ms = 10");
+    let mut process = scene.start_with(disk.open(&scene.config.state_dir));
+    scene.append(&odd(7));
+    scene.round(&mut process, 0);
+    disk.set(0);
+    process.feed.committed -= Duration::from_secs(1);
+    scene.round(&mut process, 5);
+    assert!(process.store.is_failing());
+    scene.append(&odd(8));
+    for _ in 0..30 {
+        scene.round(&mut process, 10);
+    }
+    assert_eq!(process.lines_read(), 1);
+    disk.set(i64::MAX);
+    for _ in 0..4 {
+        scene.round(&mut process, 63);
+    }
+    assert!(!process.store.is_failing());
+    let blocks: BTreeSet<String> = process.reports().into_iter().map(|report| report.block).collect();
+    assert_eq!((process.lines_read(), blocks), (2, ["blk_7".to_owned(), "blk_8".to_owned()].into()));
+}
+
+#[test]
+fn a_stop_while_the_disk_fails_says_so_and_the_next_run_reads_again() {
+    let disk = Disk::default();
+    let mut scene = Scene::new("");
+    let mut process = scene.start_with(disk.open(&scene.config.state_dir));
+    scene.append(&odd(7));
+    scene.round(&mut process, 0);
+    disk.set(0);
+    let error = process.feed.close().unwrap_err();
+    assert!(error.may_pass(), "{error}");
+    drop((process.store, process.status));
+    let mut process = scene.start();
+    scene.round(&mut process, 5);
+    scene.round(&mut process, 5);
+    assert_eq!(process.lines_read(), 1);
 }

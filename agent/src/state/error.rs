@@ -38,6 +38,19 @@ pub(crate) enum StateError {
         /// Cause.
         source: Box<redb::Error>,
     },
+    /// The disk failed before, and the store was not opened again yet.
+    #[error("store is closed since its disk failed")]
+    Closed,
+    /// What is in the file is no store any more.
+    #[error(
+        "store `{path}` was damaged while in use ({reason}); the next start begins anew and reads the logs again"
+    )]
+    Damaged {
+        /// The store.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A value that cannot be encoded: a fault of the program.
     #[error("store cannot take a value")]
     Encoding(#[from] EncodingError),
@@ -46,8 +59,19 @@ pub(crate) enum StateError {
     Totals(#[from] serde_json::Error),
 }
 
+impl StateError {
+    /// Whether it may be over without anybody touching the store: a disk that is full or gives errors.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Use { source, .. } => matches!(**source, redb::Error::Io(_) | redb::Error::PreviousIo),
+            Self::Closed | Self::Open { .. } | Self::Directory { .. } => true,
+            Self::Busy { .. } | Self::Damaged { .. } | Self::Encoding(_) | Self::Totals(_) => false,
+        }
+    }
+}
+
 /// For `map_err`: a failure in using the store.
-pub(super) fn doing(doing: &'static str) -> impl Fn(redb::Error) -> StateError {
+fn doing(doing: &'static str) -> impl Fn(redb::Error) -> StateError {
     move |source| StateError::Use { doing, source: Box::new(source) }
 }
 
@@ -68,6 +92,7 @@ impl Opening {
             redb::Error::Io(ref cause) if !is_damage(cause) => {
                 Self::Failed(StateError::Open { path, source: Box::new(error) })
             }
+            redb::Error::PreviousIo => Self::Failed(StateError::Open { path, source: Box::new(error) }),
             damaged => Self::Unusable(damaged.to_string()),
         }
     }
@@ -76,9 +101,17 @@ impl Opening {
     pub(super) fn read(error: impl Into<redb::Error>) -> Self {
         match error.into() {
             redb::Error::Io(cause) if !is_damage(&cause) => {
-                Self::Failed(doing("read what it remembers")(redb::Error::Io(cause)))
+                Self::Failed(doing("read or upgrade what it remembers")(redb::Error::Io(cause)))
             }
             damaged => Self::Unusable(damaged.to_string()),
+        }
+    }
+
+    /// For a store that could be opened before.
+    pub(super) fn into_damage(self, path: &Path) -> StateError {
+        match self {
+            Self::Failed(error) => error,
+            Self::Unusable(reason) => StateError::Damaged { path: path.to_owned(), reason },
         }
     }
 

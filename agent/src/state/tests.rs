@@ -1,18 +1,28 @@
 //! Tests of the store: what is committed is there again, whatever happens to the process or the file.
 
-use std::collections::BTreeMap;
+pub(crate) mod disk;
+mod format;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+
+use blocksift_detector::Ledger;
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::open::FILE_NAME;
 use super::*;
+use crate::files::{Fingerprint, Identity};
 use crate::otlp::tests::report;
+use crate::tail::Phase;
 
 fn session(id: u64) -> SessionState {
     let state = json!({
         "id": id, "block": -1, "pool": "BP-1", "of_node": false, "active_ms": 5, "order": 9, "speaking": true,
-        "flagged": false, "unknown_warn": false, "events": [], "dropped": [[0, 2]],
+        "flagged": false, "unknown_warn": false, "events": [{ "time_ms": 1, "offset": 2, "file": 3, "bytes": 0, "statement": 0 }], "dropped": [[0, 2]],
         "statements": [{
             "template": "Receiving block <blk>", "bucket": 0, "level": "INFO", "logger": "DataNode",
             "exception": "", "frame": "",
@@ -28,7 +38,7 @@ fn change(key: u64) -> Change {
 fn saved(id: u32, offset: u64) -> Saved {
     Saved {
         id: FileId(id),
-        path: PathBuf::from(std::ffi::OsString::from_vec(b"/var/log/\xff.log".to_vec())),
+        path: PathBuf::from(OsString::from_vec(b"/var/log/\xff.log".to_vec())),
         identity: Identity { device: 1, inode: u64::from(id) },
         fingerprint: Fingerprint::default(),
         offset,
@@ -36,17 +46,25 @@ fn saved(id: u32, offset: u64) -> Saved {
     }
 }
 
+fn template(key: u64) -> TextState {
+    serde_json::from_value(json!({ "text": format!("a <blk> of kind {key}"), "count": 3, "order": key }))
+        .unwrap()
+}
+
 fn commit(file: u32, offset: u64) -> Commit {
     let ledger = Ledger { lines_read: offset, lines_without_key: offset, ..Ledger::default() };
+    let state = FileState { file: FileId(file), checkpoint: offset, ledger, continues: Some(true) };
     Commit {
-        files: vec![(saved(file, offset), ledger)],
+        files: vec![(saved(file, offset), state)],
         sessions: vec![change(u64::from(file))],
+        templates: vec![TextChange { key: u64::from(file), state: Some(template(u64::from(file))) }],
         reports: vec![report()],
         meta: Meta {
             totals: Summary { ledger, ..Summary::default() },
-            ticked_ms: 3,
+            time: SteadyTime { steady_ms: 3, date_ms: 4 },
             since_ms: 2,
             next_file: file + 1,
+            templates_evicted: Evicted { texts: 5, messages: 6 },
         },
         ..Commit::default()
     }
@@ -69,6 +87,7 @@ fn a_commit_is_there_again_in_all_its_parts() {
     assert!(!restored.first_run && !restored.rebuilt);
     assert_eq!(restored.files, first.files);
     assert_eq!(restored.sessions, [session(4)]);
+    assert_eq!(restored.templates, [template(4)]);
     assert_eq!(restored.meta, first.meta);
     assert_eq!(store.batch(10, u64::MAX).unwrap().reports, [report()]);
     assert_eq!(store.spooled().reports, 1);
@@ -82,12 +101,13 @@ fn what_is_forgotten_is_gone() {
     let forget = Commit {
         files_forgotten: vec![FileId(1)],
         sessions: vec![Change { key: 1, state: None }],
+        templates: vec![TextChange { key: 1, state: None }],
         ..Commit::default()
     };
     store.commit(&forget).unwrap();
     drop(store);
     let (_store, restored) = reopen(&folder);
-    assert!(restored.files.is_empty() && restored.sessions.is_empty());
+    assert!(restored.files.is_empty() && restored.sessions.is_empty() && restored.templates.is_empty());
 }
 
 #[test]
@@ -133,58 +153,6 @@ fn a_process_killed_between_commits_leaves_the_last_one() {
         let (_store, restored) = reopen(&crashed);
         assert_eq!(restored.files[0].0.offset, offset);
         assert_eq!(restored.meta.totals.ledger.lines_read, offset);
-    }
-}
-
-#[test]
-fn a_foreign_file_is_set_aside_and_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    for (turn, contents) in [&b"#!/bin/sh\n"[..], b"something else"].iter().enumerate() {
-        fs::write(folder.path().join(FILE_NAME), contents).unwrap();
-        let (store, restored) = reopen(&folder);
-        assert!(restored.rebuilt && !restored.first_run);
-        store.commit(&commit(1, 1)).unwrap();
-        drop(store);
-        let aside = folder.path().join(format!("state.redb.damaged-{}", turn + 1));
-        assert_eq!(fs::read(aside).unwrap(), *contents);
-    }
-}
-
-#[test]
-fn values_of_another_format_are_set_aside() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, _) = reopen(&folder);
-    let transaction = store.database.begin_write().unwrap();
-    transaction.open_table(SESSIONS).unwrap().insert(1, &[99, 1, 2][..]).unwrap();
-    transaction.commit().unwrap();
-    drop(store);
-    assert!(reopen(&folder).1.rebuilt);
-}
-
-#[test]
-fn a_torn_file_never_makes_it_panic() {
-    let whole = tempfile::tempdir().unwrap();
-    let (store, _) = reopen(&whole);
-    for offset in 0..20 {
-        store.commit(&commit(offset, 1)).unwrap();
-    }
-    drop(store);
-    let bytes = fs::read(whole.path().join(FILE_NAME)).unwrap();
-    for part in 0..16 {
-        let torn = tempfile::tempdir().unwrap();
-        fs::write(torn.path().join(FILE_NAME), &bytes[..bytes.len() * part / 16]).unwrap();
-        let (store, restored) = reopen(&torn);
-        assert!(restored.rebuilt || restored.first_run || !restored.files.is_empty(), "{part}/16");
-        store.commit(&commit(1, 1)).unwrap();
-    }
-    for part in 0..64 {
-        let mut bytes = bytes.clone();
-        let start = bytes.len() * part / 64;
-        bytes[start..start + 64].fill(0xa5);
-        let damaged = tempfile::tempdir().unwrap();
-        fs::write(damaged.path().join(FILE_NAME), &bytes).unwrap();
-        let (store, _) = reopen(&damaged);
-        store.commit(&commit(1, 1)).unwrap();
     }
 }
 

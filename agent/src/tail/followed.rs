@@ -13,7 +13,7 @@ use super::{Phase, Saved};
 use crate::files::{Fingerprint, Found, Identity, find_by_identity, read_up_to};
 
 /// A file that has not grown for this long has no unfinished record.
-pub(crate) const QUIET_AFTER_MS: i64 = 2_000;
+const QUIET_AFTER_MS: i64 = 2_000;
 /// A file that is gone from the globs has ended when it has not grown for this long: its writer may still hold it.
 const END_AFTER_MS: i64 = 10_000;
 /// A file that has not grown for this long is closed; it is opened again when it grows.

@@ -1,0 +1,111 @@
+//! Stores of the format before: rewritten when they are opened, in one transaction.
+//!
+//! Format 2 lacked the templates, whether a file's next lines continue a record, and the time of the last commit.
+//! Sessions and reports look as they did.
+
+use blocksift_detector::Ledger;
+use blocksift_detector::miner::Evicted;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use serde::{Deserialize, Serialize};
+use tracing::info;
+
+use super::error::Opening;
+use super::row::{FileRow, MetaRow};
+use super::{FILES, META, META_KEY, SESSIONS, SPOOL, SteadyTime};
+use crate::encoding::{self, EncodingError, decode_as, encode};
+use crate::files::{Fingerprint, Identity};
+use crate::tail::Phase;
+
+/// The format that can be upgraded.
+pub(super) const FORMAT: u8 = 2;
+
+/// A file in format 2.
+#[derive(Serialize, Deserialize)]
+struct OldFile {
+    path: Vec<u8>,
+    identity: Identity,
+    fingerprint: Fingerprint,
+    checkpoint: u64,
+    phase: Phase,
+    ledger: Ledger,
+}
+
+/// What there is once, in format 2.
+#[derive(Serialize, Deserialize)]
+struct OldMeta {
+    totals: String,
+    ticked_ms: i64,
+    since_ms: i64,
+    next_file: u32,
+}
+
+/// Rewrites a store of format 2; any other is left as it is.
+pub(super) fn upgrade(database: &Database) -> Result<(), Opening> {
+    if !is_old(database)? {
+        return Ok(());
+    }
+    let transaction = database.begin_write().map_err(Opening::read)?;
+    {
+        let mut table = transaction.open_table(META).map_err(Opening::read)?;
+        let meta = table.get(META_KEY).map_err(Opening::read)?.map(|row| meta(row.value())).transpose()?;
+        if let Some(meta) = meta {
+            table.insert(META_KEY, meta.as_slice()).map_err(Opening::read)?;
+        }
+    }
+    rewrite(&transaction, FILES, file)?;
+    rewrite(&transaction, SESSIONS, relabelled)?;
+    rewrite(&transaction, SPOOL, relabelled)?;
+    transaction.commit().map_err(Opening::read)?;
+    info!(from = FORMAT, to = encoding::VERSION, "store was upgraded to this version's format");
+    Ok(())
+}
+
+fn is_old(database: &Database) -> Result<bool, Opening> {
+    let transaction = database.begin_read().map_err(Opening::read)?;
+    let table = match transaction.open_table(META) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(false),
+        Err(error) => return Err(Opening::read(error)),
+    };
+    let row = table.get(META_KEY).map_err(Opening::read)?;
+    Ok(row.is_some_and(|row| row.value().first() == Some(&FORMAT)))
+}
+
+fn rewrite<K>(
+    transaction: &redb::WriteTransaction,
+    definition: TableDefinition<'_, K, &'static [u8]>,
+    new: impl Fn(&[u8]) -> Result<Vec<u8>, EncodingError>,
+) -> Result<(), Opening>
+where
+    K: for<'a> redb::Key<SelfType<'a> = K> + Copy + 'static,
+{
+    let mut table = transaction.open_table(definition).map_err(Opening::read)?;
+    let mut rows = Vec::new();
+    for entry in table.iter().map_err(Opening::read)? {
+        let (key, row) = entry.map_err(Opening::read)?;
+        rows.push((key.value(), new(row.value())?));
+    }
+    for (key, row) in rows {
+        table.insert(key, row.as_slice()).map_err(Opening::read)?;
+    }
+    Ok(())
+}
+
+fn meta(row: &[u8]) -> Result<Vec<u8>, EncodingError> {
+    let OldMeta { totals, ticked_ms, since_ms, next_file } = decode_as(FORMAT, row)?;
+    let time = SteadyTime { steady_ms: ticked_ms, date_ms: ticked_ms };
+    encode(&MetaRow { totals, time, since_ms, next_file, templates_evicted: Evicted::default() })
+}
+
+fn file(row: &[u8]) -> Result<Vec<u8>, EncodingError> {
+    let OldFile { path, identity, fingerprint, checkpoint, phase, ledger } = decode_as(FORMAT, row)?;
+    encode(&FileRow { path, identity, fingerprint, checkpoint, phase, ledger, continues: None })
+}
+
+/// A row whose shape did not change.
+fn relabelled(row: &[u8]) -> Result<Vec<u8>, EncodingError> {
+    match row.split_first() {
+        Some((&FORMAT, value)) => Ok([&[encoding::VERSION], value].concat()),
+        first => Err(EncodingError::Version { found: first.map_or(0, |(first, _)| *first) }),
+    }
+}
