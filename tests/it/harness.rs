@@ -1,6 +1,6 @@
 //! Programs under test, their files, and what they said. Everything ends with the test that started it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -128,11 +128,30 @@ impl Collector {
         self.sessions().iter().map(block_and_score).collect()
     }
 
+    /// Id, revision and score of every report that arrived; the score in bits.
+    pub(crate) fn revisions(&self) -> BTreeSet<(String, u64, u32)> {
+        let mut all = BTreeSet::new();
+        for session in self.sessions_of("any") {
+            let id = session["id"].as_str().unwrap();
+            let whole = http::get_json(self.address, &format!("/api/sessions/{id}")).unwrap();
+            for revision in whole["revisions"].as_array().unwrap() {
+                let score = revision["score"].as_f64().unwrap() as f32;
+                all.insert((id.to_owned(), revision["revision"].as_u64().unwrap(), score.to_bits()));
+            }
+        }
+        all
+    }
+
     pub(crate) fn sessions(&self) -> Vec<Value> {
+        self.sessions_of("true")
+    }
+
+    fn sessions_of(&self, flagged: &str) -> Vec<Value> {
         let mut all = Vec::new();
         let mut before = String::new();
         loop {
-            let page = http::get_json(self.address, &format!("/api/sessions?limit=200{before}")).unwrap();
+            let path = format!("/api/sessions?flagged={flagged}&limit=200{before}");
+            let page = http::get_json(self.address, &path).unwrap();
             all.extend(page["sessions"].as_array().unwrap().iter().cloned());
             match page["next"].as_i64() {
                 Some(next) => before = format!("&before={next}"),
@@ -187,13 +206,21 @@ impl Node {
     }
 
     pub(crate) fn named(name: &str, collector: SocketAddr, sessions: &str) -> Self {
+        Self::made(name, collector, 1, sessions)
+    }
+
+    pub(crate) fn with_idle_timeout(collector: SocketAddr, idle_timeout_s: i64) -> Self {
+        Self::made(Self::NAME, collector, idle_timeout_s, "")
+    }
+
+    fn made(name: &str, collector: SocketAddr, idle_timeout_s: i64, sessions: &str) -> Self {
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("logs")).unwrap();
         let node = Self { name: name.to_owned(), folder };
         let configuration = format!(
             "node = \"{}\"\nzone = \"UTC\"\nstate_dir = \"{}\"\ncommit_interval_ms = 50\n\
              [logs]\npaths = [\"{}*\"]\npoll_interval_ms = 20\n\
-             [sessions]\nidle_timeout_s = 1\n{sessions}\n\
+             [sessions]\nidle_timeout_s = {idle_timeout_s}\n{sessions}\n\
              [ship]\nendpoint = \"http://{collector}\"\nsummary_interval_s = 1\nbackoff_max_s = 1\n",
             node.name,
             node.folder.path().join("state").display(),
@@ -207,18 +234,31 @@ impl Node {
         self.folder.path().join("agent.toml")
     }
 
+    /// Lets its agent keep its state elsewhere.
+    pub(crate) fn set_state_dir(&self, path: &Path) {
+        let text = fs::read_to_string(self.configuration()).unwrap();
+        let line = text.lines().find(|line| line.starts_with("state_dir")).unwrap();
+        let text = text.replace(line, &format!("state_dir = \"{}\"", path.display()));
+        fs::write(self.configuration(), text).unwrap();
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.path().join("logs/hdfs.log")
     }
 
     /// Starts the agent and waits until it has read its configuration and state.
     pub(crate) fn start_agent(&self) -> Process {
+        let mut agent = self.spawn_agent();
+        agent.wait_for_line("agent started", PATIENCE).unwrap();
+        agent
+    }
+
+    /// Starts the agent.
+    pub(crate) fn spawn_agent(&self) -> Process {
         let configuration = self.configuration();
         let arguments = ["run".as_ref(), "--config".as_ref(), configuration.as_os_str()];
         let program = binary("blocksift-agent");
-        let mut agent = Process::start("the agent", program.as_os_str(), arguments).unwrap();
-        agent.wait_for_line("agent started", PATIENCE).unwrap();
-        agent
+        Process::start("the agent", program.as_os_str(), arguments).unwrap()
     }
 }
 

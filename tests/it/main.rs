@@ -15,7 +15,9 @@
 mod bad_input;
 mod bad_set_up;
 mod cluster;
+mod crash;
 mod delivery;
+mod disk;
 mod harness;
 mod inputs;
 mod mining;

@@ -1,5 +1,5 @@
 //! `cargo xtask`: the set-up and the checks of blocksift. `demo` shows it at work, `test` decides whether a change is
-//! good, `simulate` writes a log to play with, `bench` measures.
+//! good, `soak` does so at length, `simulate` writes a log to play with, `bench` measures.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -10,6 +10,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod simulate;
+mod soak;
 mod test;
 mod tidy;
 mod wasm;
@@ -31,6 +32,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Check everything, or the steps that are named, in this order.
     Test(test::Arguments),
+    /// Run the long forms of the tests: hundreds of kills, hours if you like.
+    Soak(soak::Arguments),
     /// Measure how fast it is; each figure with those of the same run that it is to be compared with.
     Bench(bench::Arguments),
     /// Write the log of a simulated cluster and what is true of it.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Simulate(arguments) => simulate::run(&arguments),
     };
