@@ -27,7 +27,7 @@ use std::sync::{PoisonError, RwLock};
 use blocksift_detector::detector::{Change, FileState, SessionState};
 use blocksift_detector::miner::{Evicted, TextChange, TextState};
 use blocksift_detector::{FileId, Report, Summary};
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, TableDefinition};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info};
 
@@ -38,7 +38,7 @@ use crate::tail::Saved;
 pub(crate) use error::StateError;
 use open::Create;
 use row::{FileRow, MetaRow};
-pub(crate) use spool::{Batch, Spooled};
+pub(crate) use spool::Batch;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const FILES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("files");

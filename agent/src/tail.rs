@@ -11,7 +11,7 @@ mod followed;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -20,11 +20,14 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::config::Logs;
-use crate::files::{Fingerprint, Found, Identity, scan};
+use crate::files::{Fingerprint, Found, Identity, Scanned, scan};
 use followed::{Followed, Seen};
 
 /// Bytes given at a time.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1_024;
+
+/// Looks at the files until they are taken as they are, while they are being renamed.
+const SCANS_MAX: u32 = 5;
 
 /// What a file is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,7 +137,7 @@ impl Tail {
 
     /// Looks at what files there are and how long they have grown.
     pub(crate) fn poll(&mut self, now_ms: i64) {
-        let scanned = scan(&self.logs);
+        let scanned = self.scan_settled();
         let mut unreadable = BTreeSet::new();
         for (path, error) in scanned.unreadable {
             self.warn_unreadable(&mut unreadable, &path, &error);
@@ -181,6 +184,28 @@ impl Tail {
         self.unreadable = unreadable;
         self.forget(now_ms);
         self.cursor = 0;
+    }
+
+    /// Looks at the files until two looks agree, unless all are known. A look takes a while, and a rename in the midst
+    /// of it may hide a file but show its successor, which would then be read first.
+    fn scan_settled(&self) -> Scanned {
+        let mut scanned = scan(&self.logs);
+        let known: HashSet<Identity> = self.files.iter().map(Followed::identity).collect();
+        let identities = |scanned: &Scanned| -> HashSet<Identity> {
+            scanned.files.iter().map(|found| found.identity).collect()
+        };
+        let mut seen = identities(&scanned);
+        for _ in 1..SCANS_MAX {
+            if seen.is_subset(&known) {
+                break;
+            }
+            scanned = scan(&self.logs);
+            let before = std::mem::replace(&mut seen, identities(&scanned));
+            if seen == before {
+                break;
+            }
+        }
+        scanned
     }
 
     /// The next that the files seen by [`Self::poll`] have to give; `None` when all of it was given.

@@ -6,7 +6,6 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use blocksift_tests::process::poll;
 use blocksift_tests::simulate::batch;
 use tempfile::TempDir;
 
@@ -98,7 +97,7 @@ fn a_read_only_state_directory_is_named_at_the_start() {
         disk.remount("ro");
         let said =
             run("blocksift-agent", ["run".as_ref(), "--config".as_ref(), node.configuration().as_os_str()]);
-        assert_eq!(said.code, 1, "{}", said.stderr);
+        assert_eq!(said.code, 2, "{}", said.stderr);
         for part in [&state_dir.display().to_string(), "check owner, permissions", "Read-only file system"] {
             assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
         }

@@ -14,6 +14,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::open::FILE_NAME;
+use super::spool::Spooled;
 use super::*;
 use crate::files::{Fingerprint, Identity};
 use crate::otlp::tests::report;

@@ -24,8 +24,8 @@ const REST_MAX_MS: u64 = 40;
 const PIECES_PER_ROTATION: u32 = 25;
 /// Pieces that are written at most while no agent runs.
 const PIECES_UNSEEN_MAX: usize = 6;
-/// Times that the log is deleted, which takes a while because everything has to be read first.
-const DELETES: u32 = 3;
+/// Times that the log is deleted or emptied, which takes a while because everything has to be read first.
+const LOSSES: u32 = 3;
 
 pub(super) struct Victim<'a> {
     /// `None`: the log only grows.
@@ -54,8 +54,8 @@ impl<'a> Victim<'a> {
         let mut pieces = pieces.into_iter();
         for kill in 0..kills {
             let mut agent = self.node.spawn_agent();
-            if self.rotation == Some(Rotation::Delete) && kill % kills.div_ceil(DELETES) == 0 {
-                self.delete_when_read(pieces.next().unwrap_or_default());
+            if self.takes_lines() && kill % kills.div_ceil(LOSSES) == 0 {
+                self.rotate_when_read(pieces.next().unwrap_or_default());
             }
             let (at_once, life_ms) = (rng.random_range(0..5) == 0, rng.random_range(0..LIFE_MAX_MS));
             thread::scope(|scope| {
@@ -79,7 +79,7 @@ impl<'a> Victim<'a> {
         let (start, end) = piece.split_at(rng.random_range(0..=piece.len()));
         self.append(start);
         self.append(end);
-        if rng.random_range(0..PIECES_PER_ROTATION) == 0 && self.rotation != Some(Rotation::Delete) {
+        if rng.random_range(0..PIECES_PER_ROTATION) == 0 && !self.takes_lines() {
             self.rotate();
         }
         thread::sleep(Duration::from_millis(rng.random_range(0..REST_MAX_MS)));
@@ -98,9 +98,13 @@ impl<'a> Victim<'a> {
         }
     }
 
-    /// Deletes the log. No agent can know what it has not read of it, so it is left alone until it has committed all:
+    fn takes_lines(&self) -> bool {
+        self.rotation.is_some_and(Rotation::takes_lines)
+    }
+
+    /// Rotates so that the lines are gone. No agent can know what it has not read of it, so it is left alone until it has committed all:
     /// what it says it has read is committed before it says that it has read more.
-    fn delete_when_read(&mut self, piece: &[u8]) {
+    fn rotate_when_read(&mut self, piece: &[u8]) {
         self.append(piece);
         self.wait_until_read();
         self.rotate();

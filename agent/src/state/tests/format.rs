@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use redb::{Database, TableDefinition};
+use redb::{Database, ReadableDatabase, TableDefinition};
 
 use super::*;
 use crate::encoding::VERSION;
