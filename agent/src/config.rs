@@ -7,10 +7,11 @@
 mod parse;
 mod problem;
 mod raw;
+mod receive;
+mod ship;
 #[cfg(test)]
 mod tests;
 
-use std::num::NonZeroUsize;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,12 +20,12 @@ use blocksift_detector::Settings;
 use blocksift_detector::head::{Layout, LayoutError};
 use glob::Pattern;
 use jiff::tz::TimeZone;
-use reqwest::Url;
 use toml::Spanned;
 
 pub(crate) use problem::{Problem, Problems};
-pub(crate) use raw::Compression;
-use raw::{Key, RawConfig, RawLogs, RawSessions, RawShip};
+use raw::{Key, RawConfig, RawLogs, RawSessions};
+pub(crate) use receive::Receive;
+pub(crate) use ship::{Compression, Otlp, Ship, Tls, To, Token};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) logs: Logs,
     /// What the detector is told: node, zone, times and limits.
     pub(crate) detector: Settings,
+    /// Lines that do not come from log files.
+    pub(crate) receive: Receive,
     /// Where reports go.
     pub(crate) ship: Ship,
 }
@@ -48,8 +51,10 @@ pub(crate) struct Config {
 /// `[logs]`
 #[derive(Clone, Debug)]
 pub(crate) struct Logs {
-    /// Globs, each of which compiles; at least one.
+    /// Globs, each of which compiles; at least one, unless lines are received.
     pub(crate) paths: Vec<String>,
+    /// Directory of received lines, whose files are followed too.
+    pub(crate) received: Option<PathBuf>,
     /// Globs of what is left out.
     pub(crate) exclude: Vec<Pattern>,
     /// Whether files found on the very first run are read from their start.
@@ -58,31 +63,6 @@ pub(crate) struct Logs {
     pub(crate) poll_interval: Duration,
     /// Files followed at a time.
     pub(crate) files_max: usize,
-}
-
-/// `[ship]`
-#[derive(Clone, Debug)]
-pub(crate) struct Ship {
-    /// `http://...` without a slash at its end.
-    pub(crate) endpoint: String,
-    /// Compression of request bodies.
-    pub(crate) compression: Compression,
-    /// Reports in one request.
-    pub(crate) batch_reports_max: NonZeroUsize,
-    /// Bytes of reports in one request before compression; one report may exceed it.
-    pub(crate) batch_bytes_max: u64,
-    /// Reports in the spool at which reading stops.
-    pub(crate) spool_reports_max: u64,
-    /// Bytes in the spool at which reading stops.
-    pub(crate) spool_bytes_max: u64,
-    /// Longest time that one request may take.
-    pub(crate) timeout: Duration,
-    /// Longest pause between two tries.
-    pub(crate) backoff_max: Duration,
-    /// Time between two summaries.
-    pub(crate) summary_interval: Duration,
-    /// How long a stopping agent goes on shipping.
-    pub(crate) stop_timeout: Duration,
 }
 
 /// Why there is no configuration.
@@ -155,12 +135,17 @@ impl Check {
         let node = self.node(raw.node);
         let zone = self.zone(raw.zone);
         let layout = self.layout(raw.logs.layout.take());
+        let state_dir =
+            raw.state_dir.map_or_else(|| PathBuf::from(STATE_DIR), |dir| PathBuf::from(dir.into_inner()));
+        let others = raw.receive.any();
+        let receive = self.receive(raw.receive, &state_dir);
         Config {
-            state_dir: raw.state_dir.map_or_else(|| PathBuf::from(STATE_DIR), |dir| dir.into_inner().into()),
+            state_dir,
             commit_interval: self.millis("commit_interval_ms", raw.commit_interval_ms, 1_000, 10..=60_000),
             commit_on_flag: raw.commit_on_flag.is_none_or(Spanned::into_inner),
             model: raw.model.map(|path| path.into_inner().into()),
-            logs: self.logs(raw.logs, unreadable),
+            logs: self.logs(raw.logs, unreadable || others, &receive),
+            receive,
             detector: Settings { layout, ..self.sessions(raw.sessions, node, zone) },
             ship: self.ship(raw.ship),
         }
@@ -203,9 +188,10 @@ impl Check {
             .ok()
     }
 
-    fn logs(&mut self, raw: RawLogs, unreadable: bool) -> Logs {
+    /// `may_be_none`: log files are not the only source, or their names could not be read.
+    fn logs(&mut self, raw: RawLogs, may_be_none: bool, receive: &Receive) -> Logs {
         if raw.paths.as_ref().is_none_or(|paths| paths.get_ref().is_empty())
-            && !(unreadable && raw.paths.is_none())
+            && !(may_be_none && raw.paths.is_none())
         {
             let fix = "under [logs] set paths = [\"/var/log/hadoop/*.log*\"]";
             self.problem(raw.paths.as_ref().map(Spanned::span), "no log files are named", fix);
@@ -220,6 +206,7 @@ impl Check {
         };
         Logs {
             paths: paths.into_iter().map(Spanned::into_inner).collect(),
+            received: receive.any().then(|| receive.directory.clone()),
             exclude,
             from_start: raw.from_start.is_none_or(Spanned::into_inner),
             poll_interval: self.millis("poll_interval_ms", raw.poll_interval_ms, 1_000, 10..=60_000),
@@ -269,49 +256,6 @@ impl Check {
             reorder_ms: signed_millis(self.seconds("reorder_s", raw.reorder_s, 600, 0..=86_400)),
             ..Settings::default()
         }
-    }
-
-    fn ship(&mut self, raw: RawShip) -> Ship {
-        let reports_max = self.count("batch_reports_max", raw.batch_reports_max, 100, 1..=10_000);
-        Ship {
-            endpoint: self.endpoint(raw.endpoint),
-            compression: raw.compression.map_or(Compression::Zstd, Spanned::into_inner),
-            batch_reports_max: NonZeroUsize::new(reports_max).unwrap_or(NonZeroUsize::MIN),
-            batch_bytes_max: self.number("batch_bytes_max", raw.batch_bytes_max, MIB, 1_024..=64 * MIB),
-            spool_reports_max: self.number(
-                "spool_reports_max",
-                raw.spool_reports_max,
-                100_000,
-                1..=10_000_000,
-            ),
-            spool_bytes_max: self.number("spool_bytes_max", raw.spool_bytes_max, 256 * MIB, MIB..=MIB * MIB),
-            timeout: self.seconds("timeout_s", raw.timeout_s, 10, 1..=600),
-            backoff_max: self.seconds("backoff_max_s", raw.backoff_max_s, 60, 1..=3_600),
-            summary_interval: self.seconds("summary_interval_s", raw.summary_interval_s, 60, 1..=86_400),
-            stop_timeout: self.seconds("stop_timeout_s", raw.stop_timeout_s, 5, 0..=300),
-        }
-    }
-
-    fn endpoint(&mut self, endpoint: Key<String>) -> String {
-        let Some(endpoint) = endpoint else { return "http://127.0.0.1:4318".to_owned() };
-        let fix = "use an address like \"http://collector.example.org:4318\"";
-        match Url::parse(endpoint.get_ref()) {
-            Err(error) => {
-                self.problem(Some(endpoint.span()), format!("`endpoint` is not a URL: {error}"), fix)
-            }
-            Ok(url) if url.scheme() == "https" => {
-                let fix = "use http:// over a network you trust, or a TLS proxy on this host";
-                self.problem(Some(endpoint.span()), "TLS is not supported yet", fix);
-            }
-            Ok(url) if url.scheme() != "http" || !url.has_host() => {
-                self.problem(Some(endpoint.span()), "`endpoint` is not an http:// address", fix);
-            }
-            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
-                self.problem(Some(endpoint.span()), "`endpoint` has a query: paths are appended to it", fix);
-            }
-            Ok(_) => {}
-        }
-        endpoint.into_inner().trim_end_matches('/').to_owned()
     }
 
     fn millis(&mut self, name: &str, value: Key<u64>, default: u64, range: RangeInclusive<u64>) -> Duration {

@@ -17,9 +17,8 @@ mod tests;
 mod unfinished;
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use blocksift_detector::detector::{FileState, Snapshot};
@@ -44,6 +43,10 @@ const DELAY_MS: i64 = 2_000;
 /// Bytes read at which a commit does not wait for its interval: it holds every changed session in memory at once.
 const COMMIT_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
 
+/// Tells a feed that no more lines will be written: once all of them are read, every session is scored, and it ends.
+#[derive(Debug)]
+pub(crate) struct LastLine;
+
 /// Feeds the detector until it is told to stop.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -52,7 +55,11 @@ pub(crate) struct Feed {
     keeper: Keeper,
     status: watch::Sender<Status>,
     /// Disconnected to stop.
-    stop: Receiver<Infallible>,
+    stop: Receiver<LastLine>,
+    /// No more lines will be written.
+    last_line: bool,
+    /// All of them were read.
+    finished: bool,
     poll_interval: Duration,
     commit_interval: Duration,
     /// Whether a report is committed at once.
@@ -91,7 +98,7 @@ impl Feed {
         store: Arc<Store>,
         restored: Restored,
         status: watch::Sender<Status>,
-        stop: Receiver<Infallible>,
+        stop: Receiver<LastLine>,
     ) -> Self {
         let Restored { first_run, files, sessions, templates, meta, .. } = restored;
         let settings =
@@ -114,6 +121,8 @@ impl Feed {
             keeper: Keeper::new(store),
             status,
             stop,
+            last_line: false,
+            finished: false,
             poll_interval: config.logs.poll_interval,
             commit_interval: config.commit_interval,
             commit_on_flag: config.commit_on_flag,
@@ -133,35 +142,42 @@ impl Feed {
         }
     }
 
-    /// Runs until the sender of `stop` is dropped; commits what was read.
+    /// Runs until the sender of `stop` is dropped, or everything up to the last line is read; commits what was read.
     ///
     /// # Errors
     /// When the store fails in a way that does not pass, or still fails at the end. Nothing is lost: what was not
     /// committed is read again by the next process.
     pub(crate) fn run(mut self) -> Result<(), StateError> {
         loop {
-            self.round(HostTime::now(self.started))?;
+            // A round that begins after the last line was written sees all of them.
+            let last_round = self.last_line;
+            let round = self.round(HostTime::now(self.started))?;
             self.publish();
+            if last_round && round == Round::CaughtUp {
+                return self.finish();
+            }
             if self.wait() {
                 return self.close();
             }
         }
     }
 
-    fn round(&mut self, now: HostTime) -> Result<(), StateError> {
+    fn round(&mut self, now: HostTime) -> Result<Round, StateError> {
         let time = self.clock.tell(now);
         let look_ms = time.steady_ms;
         if !self.keeper.is_ready(look_ms)? || self.is_spool_full() {
-            return Ok(());
+            return Ok(Round::Interrupted);
         }
         self.detector.set_time(look_ms, time.date_ms);
         self.tail.poll(look_ms);
-        if self.read(look_ms)? == Round::CaughtUp {
+        let round = self.read(look_ms)?;
+        if round == Round::CaughtUp {
             self.complete_look_ms = look_ms;
             let complete_ms = self.unfinished.complete_until(look_ms);
             self.detector.tick(complete_ms.saturating_sub(DELAY_MS));
         }
-        self.commit_if_due()
+        self.commit_if_due()?;
+        Ok(round)
     }
 
     fn read(&mut self, look_ms: i64) -> Result<Round, StateError> {
@@ -262,20 +278,45 @@ impl Feed {
     }
 
     fn publish(&self) {
-        self.status.send_replace(Status { totals: self.detector.summary(), files: self.tail.counts() });
+        self.status.send_replace(Status {
+            totals: self.detector.summary(),
+            files: self.tail.counts(),
+            finished: self.finished,
+        });
     }
 
     /// Waits for the time of the next round; `true` if there is none.
-    fn wait(&self) -> bool {
+    fn wait(&mut self) -> bool {
         match self.stop.recv_timeout(self.poll_interval) {
-            Ok(never) => match never {},
+            Ok(LastLine) => {
+                self.last_line = true;
+                false
+            }
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => true,
         }
     }
 
-    fn is_stopping(&self) -> bool {
-        matches!(self.stop.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected))
+    fn is_stopping(&mut self) -> bool {
+        match self.stop.try_recv() {
+            Ok(LastLine) => {
+                self.last_line = true;
+                false
+            }
+            Err(TryRecvError::Empty) => false,
+            Err(TryRecvError::Disconnected) => true,
+        }
+    }
+
+    /// Everything is read: what waited for more lines is scored without them.
+    fn finish(mut self) -> Result<(), StateError> {
+        let followed: Vec<FileId> = self.tail.followed().collect();
+        for file in followed {
+            self.detector.close_records(file);
+        }
+        self.reports.extend(self.detector.finish());
+        self.finished = true;
+        self.close()
     }
 
     /// The last commit: records that only wait for further lines are complete, and every file's offset is kept.

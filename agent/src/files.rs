@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::Logs;
+use crate::source::FILES;
 
 /// What a rename does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,6 +75,28 @@ pub(crate) fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Res
     Ok(filled)
 }
 
+/// Bytes read at a time in search of the last line end.
+const LINE_END_STEP_BYTES: u64 = 64 * 1_024;
+
+/// Length of the whole lines of a file that is `length` bytes long.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn last_line_end(file: &File, length: u64) -> io::Result<u64> {
+    let mut end = length;
+    let mut bytes = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(LINE_END_STEP_BYTES);
+        bytes.resize(usize::try_from(end - start).unwrap_or(0), 0);
+        file.read_exact_at(&mut bytes, start)?;
+        if let Some(at) = memchr::memrchr(b'\n', &bytes) {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
 /// A file that the globs name.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -102,12 +125,17 @@ pub(crate) struct Scanned {
 pub(crate) fn scan(logs: &Logs) -> Scanned {
     let mut scanned = Scanned::default();
     let mut known = HashSet::new();
-    for pattern in &logs.paths {
+    let received = logs
+        .received
+        .as_ref()
+        .map(|directory| format!("{}/{FILES}", Pattern::escape(&directory.to_string_lossy())));
+    for pattern in logs.paths.iter().chain(&received) {
         // Checked with the configuration: each pattern compiles.
         let Ok(paths) = glob::glob_with(pattern, MATCH) else { continue };
+        let exclude = if Some(pattern) == received.as_ref() { &[][..] } else { &logs.exclude };
         for path in paths {
             match path {
-                Ok(path) if excluded(&logs.exclude, &path) => {}
+                Ok(path) if excluded(exclude, &path) => {}
                 Ok(path) => look_at(path, &mut known, &mut scanned),
                 Err(error) => scanned.unreadable.push((error.path().to_owned(), error.into())),
             }

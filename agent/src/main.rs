@@ -1,6 +1,7 @@
 //! blocksift-agent: reads Hadoop's logs where they are written and finds the blocks whose story is not normal.
 
 mod config;
+mod dead_letters;
 mod detect;
 mod encoding;
 mod feed;
@@ -13,6 +14,8 @@ mod predict;
 mod raw_lines;
 mod run;
 mod ship;
+mod sink;
+mod source;
 mod state;
 mod tail;
 mod threads;
@@ -36,6 +39,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    DeadLetters(dead_letters::Args),
     /// Find abnormal blocks in whole log files
     Detect(detect::Args),
     /// Score ready-made token windows
@@ -50,7 +54,10 @@ const FAILED: u8 = 2;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging();
+    // The provider of every TLS connection; there is none yet, so it cannot fail.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let result = match cli.command {
+        Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Detect(args) => detect::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Run(args) => run::run(&args),

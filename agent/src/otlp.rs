@@ -110,6 +110,10 @@ pub(crate) struct AgentCounts {
     pub(crate) reports_shipped: u64,
     /// Reports that the collector refused for good, since the agent started.
     pub(crate) reports_refused: u64,
+    /// Refused reports that are kept.
+    pub(crate) dead_letters: u64,
+    /// Refused reports that were dropped to make room for others, since the agent started.
+    pub(crate) dead_letters_dropped: u64,
 }
 
 /// Times of a summary, in nanoseconds since 1970.
@@ -146,11 +150,13 @@ pub(crate) fn metrics_request(
         ("files_unreadable", agent.files_unreadable),
         ("spool_reports", agent.spool_reports),
         ("store_failing", u64::from(agent.store_failing)),
+        ("dead_letters", agent.dead_letters),
     ];
     let sums = [
         ("bytes_shipped", agent.bytes_shipped),
         ("reports_shipped", agent.reports_shipped),
         ("reports_refused", agent.reports_refused),
+        ("dead_letters_dropped", agent.dead_letters_dropped),
     ];
     for (name, value) in gauges {
         metrics.push(metric(name, false, vec![point(value, None, times.started_ns, times.now_ns)]));

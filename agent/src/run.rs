@@ -1,7 +1,7 @@
 //! `blocksift-agent run`: files → detector → store → collector, wired top to bottom, and stopped from the top.
 //!
 //! SIGINT or SIGTERM stops the feed, which commits what it has read; its end stops the shipper, which goes on for
-//! `ship.stop_timeout_s` at most. A second signal ends at once; what was not shipped is shipped by the next run.
+//! `ship.stop_timeout_s` at most; where standard input is the only source, its end stops both when all is delivered. A second signal ends at once; what was not shipped is shipped by the next run.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,9 +14,10 @@ use tokio::sync::{oneshot, watch};
 use tracing::info;
 
 use crate::config::Config;
-use crate::feed::{Feed, now_ms};
+use crate::feed::{Feed, LastLine, now_ms};
 use crate::otlp::Sender;
 use crate::ship::{Shipper, Status};
+use crate::source;
 use crate::state::Store;
 
 /// Watch log files and ship what is abnormal, until a signal stops it.
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         node = config.detector.node,
         model = model.id,
         files = config.logs.paths.join(" "),
-        endpoint = config.ship.endpoint,
+        to = %config.ship.to,
         state_dir = %config.state_dir.display(),
         sessions = restored.sessions.len(),
         spooled = store.spooled().reports,
@@ -59,11 +60,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
     let (status, watched) = watch::channel(Status { totals: restored.meta.totals, ..Status::default() });
     let (stop, stopping) = mpsc::channel();
+    let stop = Arc::new(stop);
     let sender = Sender { node: config.detector.node.clone(), model: model.id.clone() };
     let since_ms = restored.meta.since_ms;
     let feed = Feed::new(&config, model, Arc::clone(&store), restored, status, stopping);
 
     runtime.block_on(async {
+        source::start(&config.receive, &store, last_line(&config, &stop)).await?;
         let shipper = Shipper::new(config.ship, store, watched, sender, since_ms)?;
         let mut shipper = tokio::spawn(shipper.run());
         let mut feed = spawn(feed)?;
@@ -89,6 +92,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What the end of standard input means: the last line, unless there are log files.
+fn last_line(config: &Config, stop: &Arc<mpsc::Sender<LastLine>>) -> impl FnOnce() + Send + use<> {
+    let receive = &config.receive;
+    let only_stdin = config.logs.paths.is_empty() && receive.forward.is_none() && receive.otlp.is_none();
+    // Weak: who waits for the end of standard input must not keep the agent from stopping.
+    let stop = Arc::downgrade(stop);
+    move || {
+        if let Some(stop) = stop.upgrade().filter(|_| only_stdin) {
+            // Nobody listens any more if the agent is stopping.
+            drop(stop.send(LastLine));
+        }
+    }
 }
 
 /// Runs the feed on its own thread; what it returns comes through the channel.

@@ -1,11 +1,11 @@
-//! Ships what the spool holds, and a summary every so often, to an OTLP/HTTP receiver.
+//! Ships what the spool holds, and a summary every so often, to a [`Sink`].
 //!
-//! A report leaves the spool only after the receiver took it or refused it for good. A receiver that is away, busy
-//! or broken is tried again, ever more seldom ([`backoff`]); meanwhile the spool fills, and a full spool stops
-//! reading. Summaries are sent as they are at the time and never queued: the next one says it all again.
+//! A report leaves the spool only after the sink took it; what it refuses for good is set aside as a dead letter. A
+//! sink that is away, busy, broken or wrongly set up is tried again, ever more seldom ([`backoff`]); meanwhile the
+//! spool fills, and a full spool stops reading. Summaries are sent as they are at the time and never queued: the next
+//! one says it all again.
 
 mod backoff;
-mod post;
 #[cfg(test)]
 mod tests;
 
@@ -18,12 +18,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Ship;
-use crate::otlp::{AgentCounts, Sender, Times, logs_request, metrics_request};
-use crate::state::{Batch, StateError, Store};
+use crate::otlp::{AgentCounts, Sender, Times, metrics_request};
+use crate::sink::{Outcome, Sink, SinkError};
+use crate::state::{Batch, DeadLetterLimits, StateError, Store};
 use crate::tail::Counts;
 use backoff::Backoff;
-pub(crate) use post::PostError;
-use post::{Outcome, Post};
 
 /// First pause after a failed try.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
@@ -35,6 +34,22 @@ pub(crate) struct Status {
     pub(crate) totals: Summary,
     /// How the files are doing.
     pub(crate) files: Counts,
+    /// Nothing more will come, and there is no hurry.
+    pub(crate) finished: bool,
+}
+
+/// Why shipping cannot go on. Nothing is lost: what was not shipped is in the store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ShipError {
+    /// The disk.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Whoever read the reports has gone.
+    #[error("nobody reads the reports from `{to}` any more")]
+    Closed {
+        /// Where they went.
+        to: String,
+    },
 }
 
 /// Ships until the [`Status`] sender is dropped, and then for a short while more.
@@ -44,12 +59,16 @@ pub(crate) struct Shipper {
     store: Arc<Store>,
     status: watch::Receiver<Status>,
     sender: Sender,
-    post: Post,
+    sink: Sink,
+    /// The sink, for people.
+    to: String,
     backoff: Backoff,
     /// No report is sent before.
     retry_at: Option<Instant>,
     summary_at: Instant,
     summary_failed: bool,
+    /// Why reports are not taken, as far as it was told.
+    reason_told: String,
     /// Reports per request now: less than the limit after a receiver found a request too large.
     batch_reports: usize,
     /// Counts of this process.
@@ -70,16 +89,17 @@ impl Shipper {
     /// Ships from `store` as `sender`. The totals of `status` were zero at `totals_since_ms`.
     ///
     /// # Errors
-    /// [`PostError`] when the HTTP client cannot be made.
+    /// When the sink cannot be made.
     pub(crate) fn new(
         ship: Ship,
         store: Arc<Store>,
         status: watch::Receiver<Status>,
         sender: Sender,
         totals_since_ms: i64,
-    ) -> Result<Self, PostError> {
+    ) -> Result<Self, SinkError> {
         Ok(Self {
-            post: Post::new(&ship)?,
+            sink: Sink::new(&ship.to, sender.clone())?,
+            to: ship.to.to_string(),
             backoff: Backoff::new(BACKOFF_MIN, ship.backoff_max),
             batch_reports: ship.batch_reports_max.get(),
             ship,
@@ -89,21 +109,26 @@ impl Shipper {
             retry_at: None,
             summary_at: Instant::now(),
             summary_failed: false,
+            reason_told: String::new(),
             counts: AgentCounts::default(),
             totals_since_ns: u64::try_from(totals_since_ms).unwrap_or(0).saturating_mul(1_000_000),
             started_ns: now_ns(),
         })
     }
 
-    /// Ships until the sender of the status is dropped, then what is left for at most `stop_timeout`.
+    /// Ships until the sender of the status is dropped, then what is left: for at most `stop_timeout`, or for as long as
+    /// it takes if the feed has finished.
     ///
     /// # Errors
-    /// When the store fails.
-    pub(crate) async fn run(mut self) -> Result<(), StateError> {
+    /// When the store fails, or nobody reads standard output any more.
+    pub(crate) async fn run(mut self) -> Result<(), ShipError> {
         let mut upstream = self.status.clone();
         let stop_timeout = self.ship.stop_timeout;
         let too_late = async {
             while upstream.changed().await.is_ok() {}
+            if upstream.borrow().finished {
+                std::future::pending::<()>().await;
+            }
             sleep(stop_timeout).await;
         };
         tokio::select! {
@@ -116,14 +141,14 @@ impl Shipper {
     }
 
     /// A request under way is finished before stopping: it would only be sent again.
-    async fn ship_all(&mut self) -> Result<(), StateError> {
+    async fn ship_all(&mut self) -> Result<(), ShipError> {
         while self.status.has_changed().is_ok() {
             self.ship_next().await?;
         }
         self.drain().await
     }
 
-    async fn ship_next(&mut self) -> Result<(), StateError> {
+    async fn ship_next(&mut self) -> Result<(), ShipError> {
         if Instant::now() >= self.summary_at {
             self.summary_at = Instant::now() + self.ship.summary_interval;
             self.ship_summary().await;
@@ -145,7 +170,7 @@ impl Shipper {
     }
 
     /// Everything that is left, with no pause but after a failure, and a last summary.
-    async fn drain(&mut self) -> Result<(), StateError> {
+    async fn drain(&mut self) -> Result<(), ShipError> {
         self.retry_at = None;
         while let Next::Continue = self.ship_reports().await? {}
         self.ship_summary().await;
@@ -158,7 +183,7 @@ impl Shipper {
         Ok(())
     }
 
-    async fn ship_reports(&mut self) -> Result<Next, StateError> {
+    async fn ship_reports(&mut self) -> Result<Next, ShipError> {
         if self.store.spooled().reports == 0 {
             return Ok(Next::Wait);
         }
@@ -167,18 +192,10 @@ impl Shipper {
         if batch.is_empty() {
             return Ok(Next::Wait);
         }
-        let request = match logs_request(&self.sender, &batch.reports, now_ns()) {
-            Ok(request) => request,
-            Err(error) => {
-                self.refused(batch.reports.len(), &error.to_string());
-                self.remove(batch).await?;
-                return Ok(Next::Continue);
-            }
-        };
-        match self.post.send("/v1/logs", &request).await {
+        match self.sink.reports(&batch.reports).await {
             Outcome::Taken { bytes, rejected, message } => {
                 self.taken(&batch, bytes, rejected, &message);
-                self.remove(batch).await?;
+                self.with_store(move |store| store.remove(&batch)).await?;
             }
             Outcome::TooLarge if batch.reports.len() > 1 => {
                 self.batch_reports = batch.reports.len() / 2;
@@ -187,28 +204,22 @@ impl Shipper {
                     "receiver finds requests too large; sending smaller ones"
                 );
             }
-            Outcome::TooLarge => {
-                self.refused(batch.reports.len(), "request too large (413)");
-                self.remove(batch).await?;
-            }
-            Outcome::Refused { reason } => {
-                self.refused(batch.reports.len(), &reason);
-                self.remove(batch).await?;
-            }
+            Outcome::TooLarge => self.refused(batch, "request too large (413)".to_owned()).await?,
+            Outcome::Refused { reason } => self.refused(batch, reason).await?,
             Outcome::TryAgain { after, reason } => {
-                self.try_again(after, &reason);
+                self.try_again(after, reason);
                 return Ok(Next::Wait);
             }
+            Outcome::Closed => return Err(ShipError::Closed { to: self.to.clone() }),
         }
         Ok(Next::Continue)
     }
 
     fn taken(&mut self, batch: &Batch, bytes: u64, rejected: u64, message: &str) {
         if self.backoff.failed() {
-            info!(endpoint = self.ship.endpoint, "reports are taken again");
+            info!(to = self.to, "reports are taken again");
         }
-        self.backoff.reset();
-        self.retry_at = None;
+        self.answered();
         self.batch_reports = (self.batch_reports * 2).min(self.ship.batch_reports_max.get());
         let sent = batch.reports.len() as u64;
         let rejected = rejected.min(sent);
@@ -216,27 +227,45 @@ impl Shipper {
         self.counts.reports_shipped += sent - rejected;
         self.counts.reports_refused += rejected;
         if rejected > 0 {
-            error!(reports = rejected, message, "receiver rejected reports; they are lost");
+            error!(reports = rejected, message, to = self.to, "receiver rejected reports; they are lost");
         }
     }
 
-    fn refused(&mut self, reports: usize, reason: &str) {
+    fn answered(&mut self) {
         self.backoff.reset();
-        self.counts.reports_refused += reports as u64;
-        error!(reports, reason, endpoint = self.ship.endpoint, "receiver refused reports; they are lost");
+        self.reason_told.clear();
+        self.retry_at = None;
     }
 
-    fn try_again(&mut self, after: Option<Duration>, reason: &str) {
-        let first = !self.backoff.failed();
-        let pause = self.backoff.next().max(after.unwrap_or_default());
+    /// The oldest dead letters make room: what a receiver never takes must not fill the disk.
+    async fn refused(&mut self, batch: Batch, reason: String) -> Result<(), StateError> {
+        self.answered();
+        let reports = batch.reports.len() as u64;
+        self.counts.reports_refused += reports;
+        error!(reports, reason, to = self.to, "receiver refused reports; they are set aside as dead letters");
+        let limits = DeadLetterLimits {
+            letters_max: self.ship.dead_letters_max,
+            bytes_max: self.ship.dead_letters_bytes_max,
+        };
+        let refused_ms = i64::try_from(now_ns() / 1_000_000).unwrap_or(i64::MAX);
+        let set_aside = move |store: &Store| store.set_aside(&batch, refused_ms, &reason, limits);
+        let dropped = self.with_store(set_aside).await?;
+        self.counts.dead_letters_dropped += dropped;
+        if dropped > 0 {
+            error!(reports = dropped, "there is no room for more dead letters; the oldest are lost");
+        }
+        Ok(())
+    }
+
+    /// Says so when it begins, and when the reason becomes another one.
+    fn try_again(&mut self, after: Option<Duration>, reason: String) {
+        let pause = self.backoff.next(after);
         self.retry_at = Some(Instant::now() + pause);
-        if first {
-            warn!(
-                endpoint = self.ship.endpoint,
-                reason, "reports are not taken; trying again until they are"
-            );
+        if self.reason_told == reason {
+            debug!(to = self.to, reason, ?pause, "reports are still not taken");
         } else {
-            debug!(endpoint = self.ship.endpoint, reason, ?pause, "reports are still not taken");
+            warn!(to = self.to, reason, "reports are not taken; trying again until they are");
+            self.reason_told = reason;
         }
     }
 
@@ -248,32 +277,27 @@ impl Shipper {
             files_unreadable: status.files.files_unreadable,
             spool_reports: self.store.spooled().reports,
             store_failing: self.store.is_failing(),
+            dead_letters: self.store.dead_letters().letters,
             ..self.counts
         };
         let times =
             Times { totals_since_ns: self.totals_since_ns, started_ns: self.started_ns, now_ns: now_ns() };
         let Ok(request) = metrics_request(&self.sender, &status.totals, &counts, times) else { return };
-        let failed = match self.post.send("/v1/metrics", &request).await {
+        let failed = match self.sink.summary(&request).await {
             Outcome::Taken { bytes, .. } => {
                 self.counts.bytes_shipped += bytes;
                 None
             }
             Outcome::TooLarge => Some("request too large (413)".to_owned()),
+            Outcome::Closed => None,
             Outcome::Refused { reason } | Outcome::TryAgain { reason, .. } => Some(reason),
         };
         if let Some(reason) = &failed
             && !self.summary_failed
         {
-            warn!(
-                endpoint = self.ship.endpoint,
-                reason, "summary was not taken; the next one follows in its time"
-            );
+            warn!(to = self.to, reason, "summary was not taken; the next one follows in its time");
         }
         self.summary_failed = failed.is_some();
-    }
-
-    async fn remove(&self, batch: Batch) -> Result<(), StateError> {
-        self.with_store(move |store| store.remove(&batch)).await
     }
 
     /// Runs what waits for the disk where it holds nothing up.

@@ -11,6 +11,7 @@
 //! When the disk fails, is full or becomes read-only, redb does not use its file any more: the store closes it, and
 //! whoever feeds it opens it again ([`Store::reopen`]) until that works. Meanwhile the spool gives nothing.
 
+mod dead_letters;
 mod error;
 mod open;
 mod row;
@@ -35,6 +36,8 @@ use crate::encoding::encode;
 use crate::ship::chain;
 use crate::tail::Saved;
 
+use dead_letters::Counts;
+pub(crate) use dead_letters::{DeadLetter, DeadLetterLimits};
 pub(crate) use error::StateError;
 use open::Create;
 use row::{FileRow, MetaRow};
@@ -61,6 +64,7 @@ pub(crate) struct Store {
     next_report: AtomicU64,
     spool_reports: AtomicU64,
     spool_bytes: AtomicU64,
+    dead_letters: Counts,
 }
 
 /// What a new process goes on with.

@@ -271,7 +271,9 @@ impl Tail {
 
     fn follow(&mut self, found: &Found, now_ms: i64) -> std::io::Result<()> {
         let id = FileId(self.next_id);
-        if let Some(file) = Followed::new(id, found, self.at_end, now_ms)? {
+        // What was received is new, however old the agent is.
+        let received = self.logs.received.as_ref().is_some_and(|directory| found.path.starts_with(directory));
+        if let Some(file) = Followed::new(id, found, self.at_end && !received, now_ms)? {
             info!(path = %found.path.display(), offset = file.offset(), "following file");
             self.next_id += 1;
             self.files.push(file);

@@ -10,6 +10,8 @@ use clap::Args as ClapArgs;
 
 use crate::config::{Checked, Config, ConfigError, Places, Problem, Problems};
 use crate::files::scan;
+use crate::ship::chain;
+use crate::sink::Sink;
 
 /// Check a configuration file: exit code 0 if an agent can run on it, 2 if not.
 #[derive(Debug, ClapArgs)]
@@ -61,6 +63,11 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, String, 
             fix: "set state_dir to a directory that the agent's user may write to".to_owned(),
         });
     }
+    if let Ok(config) = &checked
+        && let Err(error) = Sink::check(&config.ship.to)
+    {
+        problems.push(Problem { span: None, what: format!("[ship] {}", chain(&error)), fix: String::new() });
+    }
     match checked {
         Ok(config) => (Some(config), name, problems),
         Err(mut wrong) => {
@@ -88,7 +95,7 @@ fn report(out: &mut impl Write, path: &Path, config: &Config, model: &str) -> io
     writeln!(out, "  zone       {}", config.detector.zone.iana_name().unwrap_or("that of the host"))?;
     writeln!(out, "  model      {model}")?;
     writeln!(out, "  state_dir  {}", config.state_dir.display())?;
-    writeln!(out, "  endpoint   {}", config.ship.endpoint)?;
+    writeln!(out, "  ships to   {}", config.ship.to)?;
     let scanned = scan(&config.logs);
     writeln!(out, "  files      {} match now", scanned.files.len())?;
     for found in &scanned.files {
@@ -124,6 +131,12 @@ mod tests {
         {
             assert!(told.contains(place) && told.contains(said), "{place} {said} is not in\n{told}");
         }
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_read_are_told() {
+        let ship = "[ship]\nendpoint = \"https://x\"\ntls_ca = \"/absent/ca.pem\"\n";
+        assert!(told(ship).contains("/absent/ca.pem"), "{}", told(ship));
     }
 
     #[test]

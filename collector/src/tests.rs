@@ -44,6 +44,8 @@ impl Server {
         let app = App { store, ingest: Arc::new(Ingest::new(limits)), any_host: false };
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(serve(listener, app, async move { drop(stopped.await) }));
+        // Fails if another test was first.
+        drop(rustls::crypto::ring::default_provider().install_default());
         Self { base, client: Client::builder().no_proxy().build().unwrap(), stop, served }
     }
 

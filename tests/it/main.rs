@@ -17,6 +17,7 @@ mod bad_set_up;
 mod cluster;
 mod crash;
 mod delivery;
+mod delivery_pipe;
 mod disk;
 mod harness;
 mod inputs;

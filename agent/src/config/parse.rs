@@ -77,7 +77,8 @@ fn suggest(name: &str, known: &[&str]) -> String {
 }
 
 /// Keys that are easily written in the wrong section.
-const SECTIONS: [(&str, &[&str]); 3] = [
+const SECTIONS: [(&str, &[&str]); 4] = [
+    ("[receive]", &["stdin", "forward", "otlp"]),
     ("[logs]", &["paths", "exclude", "from_start", "layout", "poll_interval_ms", "files_max"]),
     (
         "[sessions]",
@@ -93,8 +94,14 @@ const SECTIONS: [(&str, &[&str]); 3] = [
     (
         "[ship]",
         &[
+            "to",
             "endpoint",
             "compression",
+            "tls_ca",
+            "tls_certificate",
+            "tls_key",
+            "token_file",
+            "token_env",
             "timeout_s",
             "summary_interval_s",
             "spool_reports_max",

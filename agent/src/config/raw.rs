@@ -1,9 +1,12 @@
 //! The configuration file as it is written: every key with its unit, its meaning and its default. Nothing is checked
 //! here but names and types; [`super::check`] makes a [`Config`](super::Config) of it. Every key may be left out
-//! but `logs.paths`.
+//! but `logs.paths`, and that where lines are received.
 
 use serde::Deserialize;
 use toml::Spanned;
+
+use super::receive::RawReceive;
+use super::ship::RawShip;
 
 /// A value and where it stands in the file; `None` where the key is left out.
 pub(super) type Key<T> = Option<Spanned<T>>;
@@ -32,6 +35,9 @@ pub(super) struct RawConfig {
     /// When sessions are scored and forgotten.
     #[serde(default)]
     pub(super) sessions: RawSessions,
+    /// Lines that do not come from log files.
+    #[serde(default)]
+    pub(super) receive: RawReceive,
     /// Where reports go.
     #[serde(default)]
     pub(super) ship: RawShip,
@@ -78,45 +84,4 @@ pub(super) struct RawSessions {
     /// How late an event may come, by the times in the log, to be put in its place among those of its block; what is
     /// later stays where it came, as the clock was set back. 0 to 86400, default 600.
     pub(super) reorder_s: Key<u64>,
-}
-
-/// `[ship]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawShip {
-    /// Address of the collector, or of any OTLP/HTTP receiver; `/v1/logs` and `/v1/metrics` are appended.
-    /// Default `http://127.0.0.1:4318`.
-    pub(super) endpoint: Key<String>,
-    /// `zstd`, `gzip` or `none`. Default `zstd`; an OpenTelemetry Collector takes all three.
-    pub(super) compression: Key<Compression>,
-    /// Reports in one request. 1 to 10000, default 100.
-    pub(super) batch_reports_max: Key<u64>,
-    /// Bytes of reports in one request before compression; one report may exceed it. 1024 to 64 MiB, default 1 MiB.
-    pub(super) batch_bytes_max: Key<u64>,
-    /// Reports that wait for the collector. When it is reached, no more lines are read until some were delivered.
-    /// 1 to 10000000, default 100000.
-    pub(super) spool_reports_max: Key<u64>,
-    /// Bytes of the reports that wait for the collector; reaching it does the same. 1 MiB to 1 TiB, default 256 MiB.
-    pub(super) spool_bytes_max: Key<u64>,
-    /// Longest time that one request may take. 1 to 600, default 10.
-    pub(super) timeout_s: Key<u64>,
-    /// Longest pause between two tries; the first is half a second, each further one twice as long, give or take a
-    /// random part. 1 to 3600, default 60.
-    pub(super) backoff_max_s: Key<u64>,
-    /// Time between two summaries (OTLP metrics). 1 to 86400, default 60.
-    pub(super) summary_interval_s: Key<u64>,
-    /// How long a stopping agent goes on shipping; what is left goes out after the next start. 0 to 300, default 5.
-    pub(super) stop_timeout_s: Key<u64>,
-}
-
-/// Compression of request bodies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Compression {
-    /// `Content-Encoding: zstd`
-    Zstd,
-    /// `Content-Encoding: gzip`
-    Gzip,
-    /// No `Content-Encoding`.
-    None,
 }

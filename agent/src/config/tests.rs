@@ -15,24 +15,33 @@ fn told(text: &str) -> String {
     Problems::new(Path::new("agent.toml"), text, problems(text)).to_string()
 }
 
-/// The example with every commented key switched on.
+/// The example with every commented key switched on, on terms under which all of them make sense.
 fn everything_on() -> String {
     let on = |line: &str| match line.strip_prefix('#') {
         Some(setting) if !setting.starts_with(' ') => setting.to_owned(),
         _ => line.to_owned(),
     };
-    EXAMPLE.lines().map(|line| on(line) + "\n").collect()
+    let on: String = EXAMPLE.lines().map(|line| on(line) + "\n").collect();
+    on.replace("\"http://127.0.0.1:4318\"", "\"https://127.0.0.1:4318\"")
 }
 
 #[test]
 fn the_example_is_right_and_shows_the_defaults() {
     let as_shipped = check_text(EXAMPLE).0.unwrap();
-    let all_on = check_text(&everything_on()).0.unwrap();
+    // There is one token at most.
+    let one_token = everything_on().replace("token_env =", "#");
+    let all_on = check_text(&one_token).0.unwrap();
     let [as_shipped, all_on] = [as_shipped, all_on].map(|mut config| {
         // These defaults are the host's or stand for "none".
         config.detector.node.clear();
         config.detector.zone = TimeZone::UTC;
         config.model = None;
+        config.receive = Receive { bytes_max: config.receive.bytes_max, ..Receive::default() };
+        config.logs.received = None;
+        if let To::Otlp(otlp) = &mut config.ship.to {
+            otlp.endpoint = otlp.endpoint.replace("https:", "http:");
+            (otlp.tls, otlp.token) = (Tls::default(), None);
+        }
         format!("{config:#?}")
     });
     assert_eq!(as_shipped, all_on);
@@ -40,7 +49,8 @@ fn the_example_is_right_and_shows_the_defaults() {
 
 #[test]
 fn the_example_shows_every_key() {
-    let keys = told("[logs]\npaths = [\"a\"]\nx = 1\n[sessions]\nx = 1\n[ship]\nx = 1\n[x]\n");
+    let keys =
+        told("[logs]\npaths = [\"a\"]\nx = 1\n[sessions]\nx = 1\n[receive]\nx = 1\n[ship]\nx = 1\n[x]\n");
     let example = everything_on();
     let known = keys
         .lines()
@@ -78,7 +88,7 @@ poll_interval_ms = 1
 from_start = "yes"
 endpoint = "http://collector:4318"
 [ship]
-endpoint = "https://collector:4318"
+endpoint = "htps://collector:4318"
 compression = "lz4"
 timeout_s = "10s"
 spool_reports_max = -1
@@ -92,9 +102,7 @@ x = 1
     for (place, start) in places.iter().zip(starts) {
         assert!(place.starts_with(&format!("agent.toml:{start}: ")), "{place} is not at {start}:\n{told}");
     }
-    for said in
-        ["did you mean `node`?", "it belongs under [ship]", "TLS is not supported yet", "zstd, gzip, none"]
-    {
+    for said in ["did you mean `node`?", "it belongs under [ship]", "https:// address", "zstd, gzip, none"] {
         assert!(told.contains(said), "{said} is not in\n{told}");
     }
     assert!(told.contains("whole number of seconds") && told.contains("true or false"), "{told}");
@@ -116,17 +124,59 @@ fn log_files_must_be_named() {
     assert!(told("[logs]\npath = [\"a\"]\n").contains("did you mean `paths`?"));
 }
 
+fn ship(settings: &str) -> Result<Ship, Vec<Problem>> {
+    check_text(&format!("[logs]\npaths = [\"a\"]\n[ship]\n{settings}\n")).0.map(|config| config.ship)
+}
+
 #[test]
 fn endpoints_are_http_addresses() {
-    let endpoint =
-        |url: &str| check_text(&format!("[logs]\npaths = [\"a\"]\n[ship]\nendpoint = \"{url}\"\n")).0;
-    for wrong in ["collector:4318", "ftp://x", "http://", "https://x", "http://x/?a=b", "/x"] {
-        assert!(endpoint(wrong).is_err(), "{wrong}");
+    for wrong in ["collector:4318", "ftp://x", "http://", "http://x/?a=b", "/x", "https://user:password@x"] {
+        assert!(ship(&format!("endpoint = \"{wrong}\"")).is_err(), "{wrong}");
     }
-    for (right, kept) in
-        [("http://x:4318/", "http://x:4318"), ("http://[::1]:4318/otlp", "http://[::1]:4318/otlp")]
+    for (right, kept) in [
+        ("http://x:4318/", "http://x:4318"),
+        ("http://[::1]:4318/otlp", "http://[::1]:4318/otlp"),
+        ("https://x", "https://x"),
+    ] {
+        assert_eq!(ship(&format!("endpoint = \"{right}\"")).unwrap().to.to_string(), kept);
+    }
+}
+
+#[test]
+fn shippers_are_received_on_loopback_alone_and_instead_of_log_files() {
+    let receive = |settings: &str| check_text(&format!("[receive]\n{settings}\n")).0;
+    for right in ["forward = \"127.0.0.1:24224\"", "forward = \"[::1]:24224\"", "stdin = true"] {
+        assert!(receive(right).unwrap().receive.any(), "{right}");
+    }
+    for wrong in ["forward = \"0.0.0.0:24224\"", "forward = \"localhost\"", "stdin = false", "bytes_max = 1"]
     {
-        assert_eq!(endpoint(right).unwrap().ship.endpoint, kept);
+        assert!(receive(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn reports_go_to_a_receiver_a_file_or_standard_output() {
+    for (to, kept) in [("otlp", "http://127.0.0.1:4318"), ("stdout", "stdout"), ("file:/a/b", "file:/a/b")] {
+        assert_eq!(ship(&format!("to = \"{to}\"")).unwrap().to.to_string(), kept);
+    }
+    for wrong in ["file:", "stderr", ""] {
+        assert!(ship(&format!("to = \"{wrong}\"")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn secrets_do_not_go_over_the_network_unencrypted() {
+    let token = "token_file = \"/etc/token\"";
+    for right in ["https://x", "http://127.0.0.1:4318", "http://[::1]:1", "http://localhost"] {
+        assert!(ship(&format!("endpoint = \"{right}\"\n{token}")).is_ok(), "{right}");
+    }
+    for wrong in [
+        format!("endpoint = \"http://x\"\n{token}"),
+        format!("endpoint = \"https://x\"\n{token}\ntoken_env = \"TOKEN\""),
+        "endpoint = \"http://x\"\ntls_ca = \"ca.pem\"".to_owned(),
+        "endpoint = \"https://x\"\ntls_key = \"key.pem\"".to_owned(),
+    ] {
+        assert!(ship(&wrong).is_err(), "{wrong}");
     }
 }
 

@@ -34,7 +34,7 @@ struct Scene {
 struct Process {
     feed: Feed,
     store: Arc<Store>,
-    _stop: std::sync::mpsc::Sender<Infallible>,
+    _stop: std::sync::mpsc::Sender<LastLine>,
     status: watch::Receiver<Status>,
 }
 

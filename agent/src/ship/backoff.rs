@@ -29,11 +29,13 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// The pause after one more failure: between half of the full pause and all of it.
-    pub(super) fn next(&mut self) -> Duration {
+    /// The pause after one more failure: between half of the full pause and all of it. Where the other side asks for a
+    /// longer one, that and up to a tenth more, since it asks the whole fleet for the same.
+    pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let full = self.min.saturating_mul(1 << self.failures.min(DOUBLINGS_MAX)).min(self.max);
         self.failures = self.failures.saturating_add(1);
-        full.mul_f64(0.5 + 0.5 * random_fraction())
+        let asked = asked.unwrap_or_default().mul_f64(1.0 + 0.1 * random_fraction());
+        full.mul_f64(0.5 + 0.5 * random_fraction()).max(asked)
     }
 }
 
@@ -48,17 +50,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_longer_pause_that_is_asked_for_is_kept_and_spread() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
+        for _ in 0..40 {
+            let pause = backoff.next(Some(Duration::from_secs(100))).as_secs_f64();
+            assert!((100.0..=110.0).contains(&pause), "{pause}");
+        }
+        assert!(backoff.next(Some(Duration::from_secs(1))) >= Duration::from_secs(5));
+    }
+
+    #[test]
     fn pauses_double_up_to_the_limit_and_start_again() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         let mut full = 1.0;
         for _ in 0..40 {
-            let pause = backoff.next().as_secs_f64();
+            let pause = backoff.next(None).as_secs_f64();
             assert!(pause >= full / 2.0 && pause <= full, "{pause} of {full}");
             full = f64::min(full * 2.0, 10.0);
         }
         assert!(backoff.failed());
         backoff.reset();
         assert!(!backoff.failed());
-        assert!(backoff.next() <= Duration::from_secs(1));
+        assert!(backoff.next(None) <= Duration::from_secs(1));
     }
 }

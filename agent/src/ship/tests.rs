@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::config::Compression;
+use crate::config::{Compression, Otlp, Tls, To};
 use crate::otlp::tests::report;
 use crate::state::Commit;
 
@@ -51,6 +51,9 @@ impl Request {
     }
 }
 
+/// Header of answers after which the server closes the connection.
+const CLOSE: &[u8] = b"connection: close\r\n";
+
 /// Answers requests for reports with `answers` in turn, then with 200; those for summaries always with 200.
 async fn serve(listener: TcpListener, mut answers: Vec<Vec<u8>>, requests: mpsc::UnboundedSender<Request>) {
     answers.reverse();
@@ -60,10 +63,13 @@ async fn serve(listener: TcpListener, mut answers: Vec<Vec<u8>>, requests: mpsc:
         while let Some(request) = read_request(&mut stream).await {
             let ok = answer("200 OK", "", &[]);
             let answer = if request.path == "/v1/logs" { answers.pop().unwrap_or(ok) } else { ok };
-            stream.write_all(&answer).await.unwrap();
-            stream.flush().await.unwrap();
+            // A client that has seen enough is gone.
+            let written = stream.write_all(&answer).await.is_ok() && stream.flush().await.is_ok();
             if requests.send(request).is_err() {
                 return;
+            }
+            if !written || answer.windows(CLOSE.len()).any(|part| part == CLOSE) {
+                break;
             }
         }
     }
@@ -136,7 +142,8 @@ impl Scene {
         let shipping = tokio::spawn(self.shipper.run());
         drop(self.status);
         shipping.await.unwrap().unwrap();
-        assert_eq!(self.store.spooled(), crate::state::Spooled::default());
+        let left = self.store.spooled();
+        assert_eq!((left.reports, left.bytes), (0, 0));
         let mut came = Vec::new();
         while let Ok(request) = self.requests.try_recv() {
             if request.path == "/v1/logs" {
@@ -149,16 +156,29 @@ impl Scene {
 
 fn ship(endpoint: String) -> Ship {
     Ship {
-        endpoint,
-        compression: Compression::Zstd,
+        to: To::Otlp(Otlp {
+            endpoint,
+            compression: Compression::Zstd,
+            timeout: Duration::from_secs(10),
+            tls: Tls::default(),
+            token: None,
+        }),
         batch_reports_max: NonZeroUsize::new(10).unwrap(),
         batch_bytes_max: 1 << 20,
         spool_reports_max: 1_000,
         spool_bytes_max: 1 << 20,
-        timeout: Duration::from_secs(10),
+        dead_letters_max: 100,
+        dead_letters_bytes_max: 1 << 20,
         backoff_max: Duration::from_secs(1),
         summary_interval: Duration::from_secs(3_600),
         stop_timeout: Duration::from_secs(60),
+    }
+}
+
+fn otlp(ship: &mut Ship) -> &mut Otlp {
+    match &mut ship.to {
+        To::Otlp(otlp) => otlp,
+        other => panic!("ships to {other}"),
     }
 }
 
@@ -166,7 +186,7 @@ fn ship(endpoint: String) -> Ship {
 async fn reports_go_out_in_batches_in_every_compression() {
     for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
         let scene = Scene::new(5, Vec::new(), |ship| {
-            ship.compression = compression;
+            otlp(ship).compression = compression;
             ship.batch_reports_max = NonZeroUsize::new(2).unwrap();
         });
         assert_eq!(scene.await.drain().await, [vec![0, 1], vec![2, 3], vec![4]]);
@@ -175,23 +195,128 @@ async fn reports_go_out_in_batches_in_every_compression() {
 
 #[tokio::test]
 async fn what_is_not_taken_is_sent_again() {
-    let answers = vec![
-        answer("429 Too Many Requests", "retry-after: 0\r\n", b"slow down"),
-        answer("503 Service Unavailable", "", &[]),
-        answer("500 Internal Server Error", "", &[]),
+    let passing = [
+        "429 Too Many Requests",
+        "408 Request Timeout",
+        "500 Internal Server Error",
+        "502 Bad Gateway",
+        "503 Service Unavailable",
+        "504 Gateway Timeout",
+        "401 Unauthorized",
+        "404 Not Found",
+        "302 Found",
     ];
+    let answers: Vec<_> =
+        passing.iter().map(|status| answer(status, "retry-after: 0\r\n", b"not now")).collect();
     let scene = Scene::new(2, answers, |_| {}).await;
-    assert_eq!(scene.drain().await, [[0, 1], [0, 1], [0, 1], [0, 1]]);
+    assert_eq!(scene.drain().await, vec![[0, 1]; passing.len() + 1]);
+}
+
+/// Answers of what is no OTLP receiver, or only half of one.
+fn garbage() -> Vec<Vec<u8>> {
+    let html = "content-type: text/html; charset=utf-8\r\n";
+    let protobuf = "content-type: application/x-protobuf\r\n";
+    let mut cut = answer("200 OK", "connection: close\r\n", &[0; 100]);
+    cut.truncate(cut.len() - 50);
+    vec![
+        b"SSH-2.0-OpenSSH_9.6\r\n".to_vec(),
+        vec![0xff; 100_000],
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n".to_vec(),
+        answer("200 OK", html, b"<html>please log in</html>"),
+        answer("200 OK", protobuf, &[0xff; 10]),
+        answer("200 OK", html, &vec![b'x'; 10_000_000]),
+        cut,
+    ]
 }
 
 #[tokio::test]
-async fn what_is_refused_is_not_sent_again() {
-    let answers = vec![answer("400 Bad Request", "", b"cannot be parsed")];
+async fn no_garbage_passes_for_a_receiver_that_took_something() {
+    let count = garbage().len();
+    for answer in garbage() {
+        let mut scene = Scene::new(2, vec![answer], |_| {}).await;
+        assert!(matches!(scene.shipper.ship_reports().await.unwrap(), Next::Wait));
+        assert!(!scene.shipper.reason_told.is_empty() && !scene.shipper.reason_told.contains('\n'));
+        assert_eq!((scene.shipper.counts.reports_shipped, scene.store.spooled().reports), (0, 2));
+        let came = scene.drain().await;
+        assert_eq!(came.last().unwrap(), &[0, 1], "it recovers");
+    }
+    let scene = Scene::new(2, garbage(), |_| {}).await;
+    assert_eq!(scene.drain().await, vec![[0, 1]; count + 1]);
+}
+
+/// Answers the first request byte by byte, for ever; the next ones as they should be.
+async fn serve_slowly(listener: TcpListener, head: &'static [u8], requests: mpsc::UnboundedSender<Request>) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut stream = BufStream::new(stream);
+    read_request(&mut stream).await.unwrap();
+    stream.write_all(head).await.unwrap();
+    while stream.write_all(b"x").await.is_ok() && stream.flush().await.is_ok() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    serve(listener, Vec::new(), requests).await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_answers_slowly_for_ever_meets_the_deadline() {
+    for head in [&b"HTTP/1.1 200 OK\r\ncontent-length: 16000\r\n\r\n"[..], b"HTTP/1.1 200 OK\r\nx: "] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, requests) = mpsc::unbounded_channel();
+        tokio::spawn(serve_slowly(listener, head, sender));
+        let mut scene = Scene::new(2, Vec::new(), |ship| {
+            otlp(ship).endpoint = endpoint;
+            otlp(ship).timeout = Duration::from_millis(500);
+        })
+        .await;
+        scene.requests = requests;
+        assert!(matches!(scene.shipper.ship_reports().await.unwrap(), Next::Wait));
+        assert!(scene.shipper.reason_told.contains("timed out"), "{}", scene.shipper.reason_told);
+        let came = scene.drain().await;
+        assert!(!came.is_empty() && came.iter().all(|revisions| revisions == &[0, 1]), "{came:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_set_aside_and_not_sent_again() {
+    let answers = vec![answer("400 Bad Request", "", b"cannot\nbe parsed")];
     let mut scene =
         Scene::new(3, answers, |ship| ship.batch_reports_max = NonZeroUsize::new(2).unwrap()).await;
     assert!(matches!(scene.shipper.ship_reports().await.unwrap(), Next::Continue));
     assert_eq!((scene.shipper.counts.reports_refused, scene.shipper.counts.reports_shipped), (2, 0));
-    assert_eq!(scene.drain().await, [vec![0, 1], vec![2]]);
+    let letters = scene.store.read_dead_letters().unwrap();
+    let kept: Vec<_> = letters.iter().map(|letter| (letter.report.revision, &*letter.reason)).collect();
+    let reason = "400 Bad Request: cannot be parsed";
+    assert_eq!(kept, [(0, reason), (1, reason)]);
+    // Whoever mended the receiver has them tried again.
+    scene.store.retry_dead_letters().unwrap();
+    assert_eq!((scene.store.dead_letters().letters, scene.store.spooled().reports), (0, 3));
+    assert_eq!(scene.drain().await, [vec![0, 1], vec![2, 0], vec![1]]);
+}
+
+#[tokio::test]
+async fn dead_letters_are_bounded_and_the_oldest_go_first() {
+    let answers = vec![answer("400 Bad Request", "", &[]); 5];
+    let mut scene = Scene::new(5, answers, |ship| {
+        ship.batch_reports_max = NonZeroUsize::MIN;
+        ship.dead_letters_max = 2;
+    })
+    .await;
+    for _ in 0..5 {
+        scene.shipper.ship_reports().await.unwrap();
+    }
+    let revisions = |store: &Store| -> Vec<u64> {
+        store.read_dead_letters().unwrap().iter().map(|letter| letter.report.revision).collect()
+    };
+    assert_eq!(revisions(&scene.store), [3, 4]);
+    assert_eq!((scene.store.dead_letters().letters, scene.shipper.counts.dead_letters_dropped), (2, 3));
+    let one = scene.store.dead_letters().bytes / 2;
+    scene.shipper.ship.dead_letters_bytes_max = one;
+    scene.spool(9..10);
+    scene.shipper.batch_reports = 1;
+    let batch = scene.store.batch(1, u64::MAX).unwrap();
+    scene.shipper.refused(batch, "too old".to_owned()).await.unwrap();
+    assert_eq!(scene.store.dead_letters().letters, scene.store.read_dead_letters().unwrap().len() as u64);
+    assert!(scene.store.dead_letters().bytes <= one && scene.store.spooled().reports == 0);
 }
 
 #[tokio::test]
@@ -225,7 +350,7 @@ async fn an_absent_collector_leaves_the_spool_as_it_is() {
     let nobody = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let mut scene = Scene::new(3, Vec::new(), |ship| {
-        ship.endpoint = nobody;
+        otlp(ship).endpoint = nobody;
         ship.stop_timeout = Duration::from_millis(50);
     })
     .await;
@@ -234,6 +359,20 @@ async fn an_absent_collector_leaves_the_spool_as_it_is() {
     let shipping = tokio::spawn(scene.shipper.run());
     drop(scene.status);
     shipping.await.unwrap().unwrap();
+    assert_eq!(scene.store.spooled().reports, 3);
+}
+
+#[tokio::test]
+async fn a_disk_without_room_is_tried_again_and_a_reader_that_is_gone_ends_shipping() {
+    let mut scene = Scene::new(3, Vec::new(), |_| {}).await;
+    let mut tries = 0;
+    scene.shipper.sink = Sink::of(move |_| {
+        tries += 1;
+        let kind = if tries == 1 { std::io::ErrorKind::StorageFull } else { std::io::ErrorKind::BrokenPipe };
+        Err(kind.into())
+    });
+    assert!(matches!(scene.shipper.ship_reports().await.unwrap(), Next::Wait));
+    assert!(matches!(scene.shipper.ship_reports().await, Err(ShipError::Closed { .. })));
     assert_eq!(scene.store.spooled().reports, 3);
 }
 

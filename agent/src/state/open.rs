@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable};
 use tracing::error;
 
+use super::dead_letters::{self, DeadLetters};
 use super::error::{Opening, StateError};
 use super::row::{FileRow, MetaRow};
 use super::spool::spooled;
@@ -28,6 +29,11 @@ pub(super) const CONTRADICTION: &str = "its pages contradict each other";
 pub(super) type Create = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
 
 impl Store {
+    /// Whether there is one in `directory`.
+    pub(crate) fn exists(directory: &Path) -> bool {
+        directory.join(FILE_NAME).exists()
+    }
+
     /// Opens the store in `directory`, making both where they do not exist, and reads what is in it.
     ///
     /// # Errors
@@ -74,6 +80,10 @@ impl Store {
         let (spooled, next_report) = spooled(&database)
             .map_err(|error| Opening::classify(path, error))
             .map_err(|error| error.into_damage(path))?;
+        let letters = DeadLetters::of(&database)
+            .map_err(|error| Opening::classify(path, error))
+            .map_err(|error| error.into_damage(path))?;
+        self.dead_letters.set(letters);
         self.next_report.store(next_report, Ordering::Relaxed);
         self.spool_reports.store(spooled.reports, Ordering::Relaxed);
         self.spool_bytes.store(spooled.bytes, Ordering::Relaxed);
@@ -89,6 +99,8 @@ impl Store {
     ) -> Result<(Self, Restored), StateError> {
         let (spooled, next_report) =
             spooled(&database).map_err(|error| Opening::classify(&path, error).into_error())?;
+        let letters =
+            DeadLetters::of(&database).map_err(|error| Opening::classify(&path, error).into_error())?;
         let store = Self {
             path,
             create,
@@ -97,6 +109,7 @@ impl Store {
             next_report: next_report.into(),
             spool_reports: spooled.reports.into(),
             spool_bytes: spooled.bytes.into(),
+            dead_letters: letters.into(),
         };
         Ok((store, restored))
     }
@@ -133,6 +146,7 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(SESSIONS)?;
     transaction.open_table(TEMPLATES)?;
     transaction.open_table(SPOOL)?;
+    dead_letters::make_table(&transaction)?;
     transaction.commit()?;
     Ok(())
 }

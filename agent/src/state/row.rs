@@ -1,14 +1,19 @@
 //! How the parts of the store look as rows. A change of these is a change of the format
 //! ([`crate::encoding`]) and needs a step in [`super::upgrade`].
 
+use std::ffi::OsString;
+use std::ops::RangeFull;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
 use blocksift_detector::detector::FileState;
 use blocksift_detector::miner::Evicted;
 use blocksift_detector::{FileId, Ledger};
+use redb::ReadableDatabase;
 use serde::{Deserialize, Serialize};
 
-use super::{Meta, StateError, SteadyTime};
+use super::{FILES, Meta, StateError, SteadyTime, Store};
+use crate::encoding::decode;
 use crate::files::{Fingerprint, Identity};
 use crate::tail::{Phase, Saved};
 
@@ -42,7 +47,7 @@ impl FileRow {
         let file = FileId(id);
         let saved = Saved {
             id: file,
-            path: std::ffi::OsString::from_vec(self.path).into(),
+            path: OsString::from_vec(self.path).into(),
             identity: self.identity,
             fingerprint: self.fingerprint,
             offset: self.checkpoint,
@@ -51,6 +56,27 @@ impl FileRow {
         let state =
             FileState { file, checkpoint: self.checkpoint, ledger: self.ledger, continues: self.continues };
         (saved, state)
+    }
+}
+
+impl Store {
+    /// Every file, under the path where it was last seen, with the offset below which all of it is in sessions.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn checkpoints(&self) -> Result<Vec<(PathBuf, Identity, u64)>, StateError> {
+        self.with("read how far files were read", |database| {
+            let mut checkpoints = Vec::new();
+            let table = database.begin_read()?.open_table(FILES)?;
+            for entry in table.range::<u32>(RangeFull)? {
+                // A row that cannot be read only means that its file is kept.
+                if let Ok(row) = decode::<FileRow>(entry?.1.value()) {
+                    let path = OsString::from_vec(row.path).into();
+                    checkpoints.push((path, row.identity, row.checkpoint));
+                }
+            }
+            Ok(checkpoints)
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use blocksift_detector::Report;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use tracing::error;
 
 use super::{SPOOL, StateError, Store};
@@ -69,24 +69,20 @@ impl Store {
     /// When the store has to be begun anew.
     pub(crate) fn remove(&self, batch: &Batch) -> Result<(), StateError> {
         let removed = self.with("take shipped reports out of the spool", |database| {
-            let mut removed = Spooled::default();
             let transaction = database.begin_write()?;
-            {
-                let mut table = transaction.open_table(SPOOL)?;
-                for number in &batch.numbers {
-                    if let Some(value) = table.remove(number)? {
-                        removed.reports += 1;
-                        removed.bytes += value.value().len() as u64;
-                    }
-                }
-            }
+            let removed = remove(&transaction, batch)?;
             transaction.commit()?;
             // In here, as whoever opens the store again counts anew.
-            self.spool_reports.fetch_sub(removed.reports, Ordering::Relaxed);
-            self.spool_bytes.fetch_sub(removed.bytes, Ordering::Relaxed);
+            self.removed(removed);
             Ok(())
         });
         unless_passing(removed, ())
+    }
+
+    /// Counts what was taken out.
+    pub(super) fn removed(&self, removed: Spooled) {
+        self.spool_reports.fetch_sub(removed.reports, Ordering::Relaxed);
+        self.spool_bytes.fetch_sub(removed.bytes, Ordering::Relaxed);
     }
 
     /// How much waits to be shipped.
@@ -98,8 +94,21 @@ impl Store {
     }
 }
 
+/// Takes the reports of a batch out; how much they were.
+pub(super) fn remove(transaction: &WriteTransaction, batch: &Batch) -> Result<Spooled, redb::Error> {
+    let mut removed = Spooled::default();
+    let mut table = transaction.open_table(SPOOL)?;
+    for number in &batch.numbers {
+        if let Some(value) = table.remove(number)? {
+            removed.reports += 1;
+            removed.bytes += value.value().len() as u64;
+        }
+    }
+    Ok(removed)
+}
+
 /// The result, or `otherwise` where the disk failed: that passes.
-fn unless_passing<T>(result: Result<T, StateError>, otherwise: T) -> Result<T, StateError> {
+pub(super) fn unless_passing<T>(result: Result<T, StateError>, otherwise: T) -> Result<T, StateError> {
     match result {
         Err(error) if error.may_pass() => Ok(otherwise),
         result => result,

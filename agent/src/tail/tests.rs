@@ -69,6 +69,7 @@ impl Scene {
 
 fn logs(folder: &TempDir, from_start: bool, glob: &str) -> Logs {
     Logs {
+        received: None,
         paths: vec![folder.path().join(glob).to_str().unwrap().to_owned()],
         exclude: vec![glob::Pattern::new("*.gz").unwrap()],
         from_start,
