@@ -9,6 +9,7 @@ mod problem;
 mod raw;
 mod receive;
 mod ship;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub(crate) use problem::{Problem, Problems};
 use raw::{Key, RawConfig, RawLogs, RawSessions};
 pub(crate) use receive::Receive;
 pub(crate) use ship::{Compression, Otlp, Ship, Tls, To, Token};
+pub(crate) use status::Listen;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) commit_on_flag: bool,
     /// Path of the model; `None` is the embedded one.
     pub(crate) model: Option<PathBuf>,
+    /// Time between two looks at the configuration and the model; zero takes changes at SIGHUP alone.
+    pub(crate) reload_interval: Duration,
     /// Which files are read, and how.
     pub(crate) logs: Logs,
     /// What the detector is told: node, zone, times and limits.
@@ -46,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) receive: Receive,
     /// Where reports go.
     pub(crate) ship: Ship,
+    /// Where the agent says how it is doing; `None` says nothing.
+    pub(crate) status: Option<Listen>,
 }
 
 /// `[logs]`
@@ -144,10 +150,12 @@ impl Check {
             commit_interval: self.millis("commit_interval_ms", raw.commit_interval_ms, 1_000, 10..=60_000),
             commit_on_flag: raw.commit_on_flag.is_none_or(Spanned::into_inner),
             model: raw.model.map(|path| path.into_inner().into()),
+            reload_interval: self.seconds("reload_interval_s", raw.reload_interval_s, 5, 0..=3_600),
             logs: self.logs(raw.logs, unreadable || others, &receive),
             receive,
             detector: Settings { layout, ..self.sessions(raw.sessions, node, zone) },
             ship: self.ship(raw.ship),
+            status: self.status(raw.status),
         }
     }
 

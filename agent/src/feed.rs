@@ -9,6 +9,8 @@
 //! it is told so that this is never one that the next line would have belonged to: only a moment before which
 //! everything that was written is in sessions ([`unfinished`]), less [`DELAY_MS`]. So kills, restarts and outages
 //! change nothing of what is reported.
+//!
+//! A feed ends when it is told to stop, or pauses for another one to go on with its files.
 
 pub(crate) mod clock;
 mod keeper;
@@ -16,7 +18,7 @@ mod keeper;
 mod tests;
 mod unfinished;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -29,8 +31,9 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::raw_lines::{self, Records, Source};
-use crate::ship::Status;
 use crate::state::{Commit, Meta, Restored, StateError, Store};
+use crate::status::{FeedStatus, REPORTS_MAX, ReportStatus};
+use crate::summary::{Details, Summarizer};
 use crate::tail::{Phase, Read, Saved, Tail};
 pub(crate) use clock::now_ms;
 use clock::{Clock, HostTime};
@@ -43,9 +46,33 @@ const DELAY_MS: i64 = 2_000;
 /// Bytes read at which a commit does not wait for its interval: it holds every changed session in memory at once.
 const COMMIT_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
 
-/// Tells a feed that no more lines will be written: once all of them are read, every session is scored, and it ends.
+/// Time between two looks at templates and scores, which take longer than the totals.
+const DETAILS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a feed can be told. Nobody left to tell it anything is the order to stop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// Commit what was read and leave the rest to another feed.
+    Pause,
+    /// No more lines will be written: once all of them are read, every session is scored, and the feed ends.
+    LastLine,
+}
+
+/// How a feed ended.
 #[derive(Debug)]
-pub(crate) struct LastLine;
+pub(crate) enum Ended {
+    /// What was read is committed, and the last records are taken to be complete.
+    Closed,
+    /// What was read is committed as far as records were complete. The files go on from there.
+    Paused(Box<Tail>),
+}
+
+/// How a feed will end.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Close,
+    Pause,
+}
 
 /// Feeds the detector until it is told to stop.
 #[derive(Debug)]
@@ -53,9 +80,14 @@ pub(crate) struct Feed {
     detector: Detector,
     tail: Tail,
     keeper: Keeper,
-    status: watch::Sender<Status>,
-    /// Disconnected to stop.
-    stop: Receiver<LastLine>,
+    summarizer: Summarizer,
+    details: Arc<Details>,
+    /// When the details were made.
+    detailed: Option<Instant>,
+    status: watch::Sender<FeedStatus>,
+    orders: Receiver<Order>,
+    /// How to end, once that is known.
+    ending: Option<Ending>,
     /// No more lines will be written.
     last_line: bool,
     /// All of them were read.
@@ -78,6 +110,10 @@ pub(crate) struct Feed {
     /// The last look of which everything was read.
     complete_look_ms: i64,
     unfinished: Unfinished,
+    /// When every line that was there had been read, in the agent's clock.
+    caught_up_ms: i64,
+    /// The last reports, the oldest first.
+    recent: VecDeque<ReportStatus>,
     since_ms: i64,
 }
 
@@ -91,14 +127,15 @@ enum Round {
 }
 
 impl Feed {
-    /// A feed that goes on with what `store` remembers.
+    /// A feed that goes on with what `store` remembers, and with the open files of one that has paused.
     pub(crate) fn new(
         config: &Config,
         model: Model,
         store: Arc<Store>,
         restored: Restored,
-        status: watch::Sender<Status>,
-        stop: Receiver<LastLine>,
+        tail: Option<Tail>,
+        status: watch::Sender<FeedStatus>,
+        orders: Receiver<Order>,
     ) -> Self {
         let Restored { first_run, files, sessions, templates, meta, .. } = restored;
         let settings =
@@ -114,13 +151,20 @@ impl Feed {
         });
         let ended = ended.into_iter().map(|(saved, state)| (saved.id, state.ledger)).collect();
         let saved = files.into_iter().map(|(saved, _)| saved).collect();
-        let forget_after_ms = config.detector.forget_after_ms;
+        let (logs, forget_after_ms) = (config.logs.clone(), config.detector.forget_after_ms);
         Self {
+            tail: match tail {
+                Some(tail) => tail.rewound(logs, forget_after_ms, |file| detector.checkpoint(file)),
+                None => Tail::new(logs, saved, meta.next_file, first_run, forget_after_ms),
+            },
             detector,
-            tail: Tail::new(config.logs.clone(), saved, meta.next_file, first_run, forget_after_ms),
             keeper: Keeper::new(store),
+            summarizer: Summarizer::new(now_ms()),
+            details: Arc::default(),
+            detailed: None,
             status,
-            stop,
+            orders,
+            ending: None,
             last_line: false,
             finished: false,
             poll_interval: config.logs.poll_interval,
@@ -138,16 +182,19 @@ impl Feed {
             // What was written while no agent ran may be as old as it likes.
             complete_look_ms: i64::MIN,
             unfinished: Unfinished::default(),
+            caught_up_ms: now_ms(),
+            recent: VecDeque::new(),
             since_ms: meta.since_ms,
         }
     }
 
-    /// Runs until the sender of `stop` is dropped, or everything up to the last line is read; commits what was read.
+    /// Runs until it is told to pause, the sender of `orders` is dropped, or everything up to the last line is read;
+    /// commits what was read.
     ///
     /// # Errors
     /// When the store fails in a way that does not pass, or still fails at the end. Nothing is lost: what was not
     /// committed is read again by the next process.
-    pub(crate) fn run(mut self) -> Result<(), StateError> {
+    pub(crate) fn run(mut self) -> Result<Ended, StateError> {
         loop {
             // A round that begins after the last line was written sees all of them.
             let last_round = self.last_line;
@@ -156,8 +203,10 @@ impl Feed {
             if last_round && round == Round::CaughtUp {
                 return self.finish();
             }
-            if self.wait() {
-                return self.close();
+            match self.wait() {
+                None => {}
+                Some(Ending::Close) => return self.close(),
+                Some(Ending::Pause) => return self.pause(),
             }
         }
     }
@@ -173,6 +222,7 @@ impl Feed {
         let round = self.read(look_ms)?;
         if round == Round::CaughtUp {
             self.complete_look_ms = look_ms;
+            self.caught_up_ms = now_ms();
             let complete_ms = self.unfinished.complete_until(look_ms);
             self.detector.tick(complete_ms.saturating_sub(DELAY_MS));
         }
@@ -194,17 +244,19 @@ impl Feed {
                     self.detector.close_records(file);
                     self.unfinished.close(file);
                 }
-                Some(Read::End(file)) => {
-                    let ledger = self.detector.end_of_file(file);
-                    self.unfinished.close(file);
-                    self.ended.insert(file, ledger);
-                }
+                Some(Read::End(file)) => self.end(file),
             }
             self.commit_if_due()?;
-            if self.keeper.store().is_failing() || self.is_spool_full() || self.is_stopping() {
+            if self.keeper.store().is_failing() || self.is_spool_full() || self.is_ending() {
                 return Ok(Round::Interrupted);
             }
         }
+    }
+
+    fn end(&mut self, file: FileId) {
+        let ledger = self.detector.end_of_file(file);
+        self.unfinished.close(file);
+        self.ended.insert(file, ledger);
     }
 
     /// Commits when the interval has passed or much was read, and if so configured at once when there are reports.
@@ -217,7 +269,9 @@ impl Feed {
             return Ok(());
         }
         let (files, files_forgotten) = self.tail.take_changes();
-        self.commit(files, files_forgotten)
+        self.commit(files, files_forgotten)?;
+        self.publish();
+        Ok(())
     }
 
     fn commit(&mut self, files: Vec<Saved>, files_forgotten: Vec<FileId>) -> Result<(), StateError> {
@@ -233,6 +287,8 @@ impl Feed {
             let (path, file) = self.tail.open(file)?;
             Some(Source { path, records: file.map(|file| Box::new(file) as Box<dyn Records>) })
         });
+        self.recent.extend(reports.iter().map(ReportStatus::of));
+        self.recent.drain(..self.recent.len().saturating_sub(REPORTS_MAX));
         let files = files.into_iter().map(|saved| self.with_state(saved)).collect();
         for file in &files_forgotten {
             self.ended.remove(file);
@@ -277,39 +333,59 @@ impl Feed {
         full
     }
 
-    fn publish(&self) {
-        self.status.send_replace(Status {
+    fn publish(&mut self) {
+        if self.detailed.is_none_or(|detailed| detailed.elapsed() >= DETAILS_INTERVAL) {
+            self.detailed = Some(Instant::now());
+            self.details = Arc::new(self.summarizer.details(&self.detector, now_ms()));
+        }
+        self.status.send_replace(FeedStatus {
             totals: self.detector.summary(),
             files: self.tail.counts(),
+            listed: self.tail.list().into(),
+            memory_bytes: self.detector.memory_bytes() as u64,
+            spool_full: self.spool_full,
+            details: Arc::clone(&self.details),
+            round_ms: now_ms(),
+            progress: Some(Instant::now()),
             finished: self.finished,
+            paused: matches!(self.ending, Some(Ending::Pause)),
+            caught_up_ms: self.caught_up_ms,
+            reports: self.recent.iter().cloned().collect(),
         });
     }
 
-    /// Waits for the time of the next round; `true` if there is none.
-    fn wait(&mut self) -> bool {
-        match self.stop.recv_timeout(self.poll_interval) {
-            Ok(LastLine) => {
-                self.last_line = true;
-                false
+    /// Waits for the time of the next round, or for the end.
+    fn wait(&mut self) -> Option<Ending> {
+        if self.ending.is_none() {
+            match self.orders.recv_timeout(self.poll_interval) {
+                Ok(order) => self.obey(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.ending = Some(Ending::Close),
             }
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => true,
         }
+        self.ending
     }
 
-    fn is_stopping(&mut self) -> bool {
-        match self.stop.try_recv() {
-            Ok(LastLine) => {
-                self.last_line = true;
-                false
+    fn is_ending(&mut self) -> bool {
+        if self.ending.is_none() {
+            match self.orders.try_recv() {
+                Ok(order) => self.obey(order),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.ending = Some(Ending::Close),
             }
-            Err(TryRecvError::Empty) => false,
-            Err(TryRecvError::Disconnected) => true,
+        }
+        self.ending.is_some()
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Pause => self.ending = Some(Ending::Pause),
+            Order::LastLine => self.last_line = true,
         }
     }
 
     /// Everything is read: what waited for more lines is scored without them.
-    fn finish(mut self) -> Result<(), StateError> {
+    fn finish(mut self) -> Result<Ended, StateError> {
         let followed: Vec<FileId> = self.tail.followed().collect();
         for file in followed {
             self.detector.close_records(file);
@@ -320,22 +396,43 @@ impl Feed {
     }
 
     /// The last commit: records that only wait for further lines are complete, and every file's offset is kept.
-    fn close(mut self) -> Result<(), StateError> {
+    fn close(mut self) -> Result<Ended, StateError> {
+        self.ready_to_end()?;
+        let followed: Vec<FileId> = self.tail.followed().collect();
+        for file in followed {
+            self.detector.close_records(file);
+        }
+        self.commit_all()?;
+        Ok(Ended::Closed)
+    }
+
+    /// The last commit of this feed: what comes after the last whole records is read again by the next one.
+    fn pause(mut self) -> Result<Ended, StateError> {
+        self.ready_to_end()?;
+        for file in self.tail.take_ends() {
+            self.end(file);
+        }
+        self.commit_all()?;
+        Ok(Ended::Paused(Box::new(self.tail)))
+    }
+
+    fn ready_to_end(&mut self) -> Result<(), StateError> {
         if !self.keeper.is_ready(i64::MAX)? {
             return Err(StateError::Closed);
         }
         let time = self.clock.time();
         self.detector.set_time(time.steady_ms, time.date_ms);
-        let followed: Vec<FileId> = self.tail.followed().collect();
-        for file in followed {
-            self.detector.close_records(file);
-        }
+        Ok(())
+    }
+
+    fn commit_all(&mut self) -> Result<(), StateError> {
         self.reports.extend(self.detector.reports());
         let (mut files, files_forgotten) = self.tail.take_changes();
         let open = self.tail.saved().into_iter().filter(|saved| saved.phase == Phase::Followed);
         files.retain(|saved| saved.phase != Phase::Followed);
         files.extend(open);
         self.commit(files, files_forgotten)?;
+        self.detailed = None;
         self.publish();
         if self.keeper.store().is_failing() { Err(StateError::Closed) } else { Ok(()) }
     }

@@ -1,24 +1,36 @@
 //! `blocksift-agent run`: files → detector → store → collector, wired top to bottom, and stopped from the top.
 //!
 //! SIGINT or SIGTERM stops the feed, which commits what it has read; its end stops the shipper, which goes on for
-//! `ship.stop_timeout_s` at most; where standard input is the only source, its end stops both when all is delivered. A second signal ends at once; what was not shipped is shipped by the next run.
+//! `ship.stop_timeout_s` at most. A second signal ends at once; what was not shipped is shipped by the next run.
+//!
+//! SIGHUP, or other content of the configuration or the model, starts a new feed and shipper on the new configuration,
+//! which go on with the store and the open files. That is what a restart does, so nothing is lost or doubled; but here
+//! whatever is wrong is found before anything ends, and files that were deleted meanwhile are still read.
+
+mod line;
+mod signals;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args as ClapArgs;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
-use tracing::info;
+use tokio::sync::watch;
+use tracing::{error, info};
 
-use crate::config::Config;
-use crate::feed::{Feed, LastLine, now_ms};
-use crate::otlp::Sender;
-use crate::ship::{Shipper, Status};
-use crate::source;
+use crate::feed::now_ms;
+use crate::notify;
+use crate::reload::{Refused, Setup, Watch};
 use crate::state::Store;
+use crate::status::{About, Board, Reloads, Server};
+use line::{Draft, From, Line};
+use signals::{Signal, Signals};
+
+/// A feed that made no round for this long is stuck, and for three times its interval.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 /// Watch log files and ship what is abnormal, until a signal stops it.
 #[derive(Debug, ClapArgs)]
@@ -35,106 +47,168 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
-    let mut signals = {
-        let _entered = runtime.enter();
-        Signals::new().context("signals cannot be waited for")?
-    };
-    let config = Config::load(&args.config)?;
-    let model = crate::model::load(config.model.as_deref())?;
-    let (store, mut restored) = Store::open(&config.state_dir)?;
-    let store = Arc::new(store);
-    if restored.meta.since_ms == 0 {
-        restored.meta.since_ms = now_ms();
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::new().context("signals cannot be waited for")?;
+        Agent::start(args.config.clone())?.run(&mut signals).await
+    });
+    // Whoever asks a second time to stop does not wait for a disk.
+    runtime.shutdown_background();
+    ended
+}
+
+/// An agent that runs.
+struct Agent {
+    config: PathBuf,
+    store: Arc<Store>,
+    since_ms: i64,
+    started_ms: i64,
+    line: Line,
+    board: watch::Sender<Board>,
+    server: Server,
+    watch: Watch,
+}
+
+impl Agent {
+    fn start(config: PathBuf) -> anyhow::Result<Self> {
+        let mut watch = Watch::new(&config);
+        let setup = Setup::load(&config)?;
+        watch.look_every(setup.config.reload_interval);
+        let (store, restored) = Store::open(&setup.config.state_dir)?;
+        let store = Arc::new(store);
+        info!(
+            node = setup.config.detector.node,
+            model = setup.model.id,
+            files = setup.config.logs.paths.join(" "),
+            endpoint = setup.config.ship.endpoint,
+            state_dir = %setup.config.state_dir.display(),
+            sessions = restored.sessions.len(),
+            spooled = store.spooled().reports,
+            rebuilt = restored.rebuilt,
+            "agent started"
+        );
+        let started_ms = now_ms();
+        let since_ms = if restored.meta.since_ms == 0 { started_ms } else { restored.meta.since_ms };
+        let listen = setup.config.status.clone();
+        let draft = Draft::new(setup, Arc::clone(&store), restored.meta.totals, since_ms)?;
+        let (feed, ship) = draft.status();
+        let board = watch::Sender::new(Board {
+            about: Arc::new(About::new(draft.setup(), &config, started_ms)),
+            feed,
+            ship,
+            store: Arc::clone(&store),
+            started: Instant::now(),
+            stuck_after: stuck_after(draft.setup()),
+            reloads: Reloads::default(),
+        });
+        tokio::spawn(notify::show_life(board.subscribe()));
+        tokio::spawn(notify::ready_after_round(board.borrow().feed.clone()));
+        let server = Server::start(listen, board.subscribe());
+        let line = draft.start(From::Store(restored))?;
+        Ok(Self { config, store, since_ms, started_ms, line, board, server, watch })
     }
-    info!(
-        node = config.detector.node,
-        model = model.id,
-        files = config.logs.paths.join(" "),
-        to = %config.ship.to,
-        state_dir = %config.state_dir.display(),
-        sessions = restored.sessions.len(),
-        spooled = store.spooled().reports,
-        rebuilt = restored.rebuilt,
-        "agent started"
-    );
 
-    let (status, watched) = watch::channel(Status { totals: restored.meta.totals, ..Status::default() });
-    let (stop, stopping) = mpsc::channel();
-    let stop = Arc::new(stop);
-    let sender = Sender { node: config.detector.node.clone(), model: model.id.clone() };
-    let since_ms = restored.meta.since_ms;
-    let feed = Feed::new(&config, model, Arc::clone(&store), restored, status, stopping);
-
-    runtime.block_on(async {
-        source::start(&config.receive, &store, last_line(&config, &stop)).await?;
-        let shipper = Shipper::new(config.ship, store, watched, sender, since_ms)?;
-        let mut shipper = tokio::spawn(shipper.run());
-        let mut feed = spawn(feed)?;
-        let stopped = tokio::select! {
-            () = signals.next() => {
-                info!("stopping");
-                drop(stop);
-                tokio::select! {
-                    stopped = &mut feed => stopped,
-                    () = signals.next() => return Ok(ExitCode::SUCCESS),
+    async fn run(mut self, signals: &mut Signals) -> anyhow::Result<ExitCode> {
+        loop {
+            let why = tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Stop => return self.stop(signals).await,
+                    Signal::Reload => "SIGHUP",
+                },
+                () = self.watch.changed() => "its files changed",
+                error = self.line.failed() => return Err(error),
+            };
+            let mut asked_to_stop = false;
+            {
+                let mut reload = pin!(self.reload(why));
+                loop {
+                    tokio::select! {
+                        reloaded = &mut reload => break reloaded?,
+                        () = signals.stop() => match asked_to_stop {
+                            true => return Ok(ExitCode::SUCCESS),
+                            false => asked_to_stop = true,
+                        }
+                    }
                 }
             }
-            stopped = &mut feed => stopped,
-            shipped = &mut shipper => {
-                shipped?.context("reports cannot be shipped; nothing is lost")?;
-                return Err(anyhow!("shipping ended before reading did"));
+            if asked_to_stop {
+                return self.stop(signals).await;
             }
-        };
-        stopped.map_err(|_| anyhow!("feed thread died"))?.context("agent cannot go on; nothing is lost")?;
+        }
+    }
+
+    async fn stop(self, signals: &mut Signals) -> anyhow::Result<ExitCode> {
+        info!("stopping");
+        notify::stopping();
         tokio::select! {
-            shipped = shipper => shipped??,
-            () = signals.next() => {}
+            stopped = self.line.stop() => stopped?,
+            () = signals.stop() => {}
         }
         Ok(ExitCode::SUCCESS)
-    })
-}
+    }
 
-/// What the end of standard input means: the last line, unless there are log files.
-fn last_line(config: &Config, stop: &Arc<mpsc::Sender<LastLine>>) -> impl FnOnce() + Send + use<> {
-    let receive = &config.receive;
-    let only_stdin = config.logs.paths.is_empty() && receive.forward.is_none() && receive.otlp.is_none();
-    // Weak: who waits for the end of standard input must not keep the agent from stopping.
-    let stop = Arc::downgrade(stop);
-    move || {
-        if let Some(stop) = stop.upgrade().filter(|_| only_stdin) {
-            // Nobody listens any more if the agent is stopping.
-            drop(stop.send(LastLine));
+    /// Goes on with the configuration and model as they are now, or with the old ones if those cannot be used.
+    ///
+    /// # Errors
+    /// When the agent cannot go on.
+    async fn reload(&mut self, why: &'static str) -> anyhow::Result<()> {
+        info!(why, "reloading");
+        notify::reloading();
+        match self.draft().await {
+            Ok(draft) => self.change(draft).await?,
+            Err(refused) => {
+                error!("configuration refused, the old one goes on:\n{:#}", anyhow::Error::new(refused));
+                notify::ready();
+            }
         }
+        Ok(())
+    }
+
+    /// What the agent would go on with.
+    async fn draft(&mut self) -> Result<Draft, Refused> {
+        let about = Arc::clone(&self.board.borrow().about);
+        let path = self.config.clone();
+        let load = move || {
+            let watch = Watch::new(&path);
+            (watch, Setup::load_for(&path, &about.node, &about.state_dir))
+        };
+        let (watch, setup) = match tokio::task::spawn_blocking(load).await {
+            Ok(loaded) => loaded,
+            // Only a panic gets here: nothing cancels it.
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
+        self.watch.watch(watch);
+        let totals = self.board.borrow().feed.borrow().totals;
+        let draft =
+            setup.and_then(|setup| Ok(Draft::new(setup, Arc::clone(&self.store), totals, self.since_ms)?));
+        let failure = draft.as_ref().err().map(ToString::to_string);
+        self.board.send_modify(|board| board.reloads.count(failure));
+        draft
+    }
+
+    async fn change(&mut self, draft: Draft) -> anyhow::Result<()> {
+        let config = &draft.setup().config;
+        self.watch.look_every(config.reload_interval);
+        self.server.move_to(config.status.clone(), self.board.subscribe());
+        let about = Arc::new(About::new(draft.setup(), &self.config, self.started_ms));
+        let stuck_after = stuck_after(draft.setup());
+        info!(
+            node = about.node,
+            model = about.model,
+            files = config.logs.paths.join(" "),
+            endpoint = about.endpoint,
+            "agent goes on with a new configuration"
+        );
+        let (feed, ship) = draft.status();
+        let tail = self.line.pause().await?;
+        self.line.go_on(draft, tail)?;
+        tokio::spawn(notify::ready_after_round(feed.clone()));
+        self.board.send_modify(|board| {
+            *board = Board { about, feed, ship, stuck_after, started: Instant::now(), ..board.clone() };
+        });
+        Ok(())
     }
 }
 
-/// Runs the feed on its own thread; what it returns comes through the channel.
-fn spawn(feed: Feed) -> anyhow::Result<oneshot::Receiver<Result<(), crate::state::StateError>>> {
-    let (done, stopped) = oneshot::channel();
-    let work = move || {
-        // Nobody listens any more if the agent was told twice to stop.
-        drop(done.send(feed.run()));
-    };
-    std::thread::Builder::new().name("feed".to_owned()).spawn(work).context("no thread for the feed")?;
-    Ok(stopped)
-}
-
-/// SIGINT and SIGTERM, from the moment this is made.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// Returns when the next one has come.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
+fn stuck_after(setup: &Setup) -> Duration {
+    STUCK_AFTER.max(3 * setup.config.logs.poll_interval)
 }

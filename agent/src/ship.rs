@@ -12,31 +12,20 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use blocksift_detector::Summary;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Ship;
+use crate::feed::now_ms;
 use crate::otlp::{AgentCounts, Sender, Times, metrics_request};
 use crate::sink::{Outcome, Sink, SinkError};
 use crate::state::{Batch, DeadLetterLimits, StateError, Store};
-use crate::tail::Counts;
+use crate::status::{FeedStatus, ShipStatus};
 use backoff::Backoff;
 
 /// First pause after a failed try.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
-
-/// How the detector's side is doing; replaced whenever it changes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Status {
-    /// What the detector did.
-    pub(crate) totals: Summary,
-    /// How the files are doing.
-    pub(crate) files: Counts,
-    /// Nothing more will come, and there is no hurry.
-    pub(crate) finished: bool,
-}
 
 /// Why shipping cannot go on. Nothing is lost: what was not shipped is in the store.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +41,13 @@ pub(crate) enum ShipError {
     },
 }
 
-/// Ships until the [`Status`] sender is dropped, and then for a short while more.
+/// Ships until the [`FeedStatus`] sender is dropped, and then for a short while more.
 #[derive(Debug)]
 pub(crate) struct Shipper {
     ship: Ship,
     store: Arc<Store>,
-    status: watch::Receiver<Status>,
+    status: watch::Receiver<FeedStatus>,
+    told: watch::Sender<ShipStatus>,
     sender: Sender,
     sink: Sink,
     /// The sink, for people.
@@ -93,7 +83,7 @@ impl Shipper {
     pub(crate) fn new(
         ship: Ship,
         store: Arc<Store>,
-        status: watch::Receiver<Status>,
+        status: watch::Receiver<FeedStatus>,
         sender: Sender,
         totals_since_ms: i64,
     ) -> Result<Self, SinkError> {
@@ -105,6 +95,7 @@ impl Shipper {
             ship,
             store,
             status,
+            told: watch::Sender::default(),
             sender,
             retry_at: None,
             summary_at: Instant::now(),
@@ -114,6 +105,11 @@ impl Shipper {
             totals_since_ns: u64::try_from(totals_since_ms).unwrap_or(0).saturating_mul(1_000_000),
             started_ns: now_ns(),
         })
+    }
+
+    /// How it goes, from now on.
+    pub(crate) fn watch(&self) -> watch::Receiver<ShipStatus> {
+        self.told.subscribe()
     }
 
     /// Ships until the sender of the status is dropped, then what is left: for at most `stop_timeout`, or for as long as
@@ -135,6 +131,10 @@ impl Shipper {
             shipped = self.ship_all() => shipped?,
             () = too_late => debug!("stopped before everything was shipped"),
         }
+        // Another shipper says so in its time.
+        if self.status.borrow().paused {
+            return Ok(());
+        }
         let left = self.store.spooled().reports;
         info!(reports_shipped = self.counts.reports_shipped, reports_left = left, "shipping stopped");
         Ok(())
@@ -144,6 +144,10 @@ impl Shipper {
     async fn ship_all(&mut self) -> Result<(), ShipError> {
         while self.status.has_changed().is_ok() {
             self.ship_next().await?;
+        }
+        // Another shipper goes on at once with what is left.
+        if self.status.borrow().paused {
+            return Ok(());
         }
         self.drain().await
     }
@@ -229,6 +233,18 @@ impl Shipper {
         if rejected > 0 {
             error!(reports = rejected, message, to = self.to, "receiver rejected reports; they are lost");
         }
+        self.tell(None);
+    }
+
+    /// Publishes how it goes: a request was taken, or not, for this reason.
+    fn tell(&self, failure: Option<&str>) {
+        self.told.send_modify(|told| {
+            told.counts = self.counts;
+            told.failure = failure.map(str::to_owned);
+            if failure.is_none() {
+                told.taken_ms = Some(now_ms());
+            }
+        });
     }
 
     fn answered(&mut self) {
@@ -243,6 +259,7 @@ impl Shipper {
         let reports = batch.reports.len() as u64;
         self.counts.reports_refused += reports;
         error!(reports, reason, to = self.to, "receiver refused reports; they are set aside as dead letters");
+        self.tell(Some(&reason));
         let limits = DeadLetterLimits {
             letters_max: self.ship.dead_letters_max,
             bytes_max: self.ship.dead_letters_bytes_max,
@@ -259,6 +276,7 @@ impl Shipper {
 
     /// Says so when it begins, and when the reason becomes another one.
     fn try_again(&mut self, after: Option<Duration>, reason: String) {
+        self.tell(Some(&reason));
         let pause = self.backoff.next(after);
         self.retry_at = Some(Instant::now() + pause);
         if self.reason_told == reason {
@@ -270,7 +288,7 @@ impl Shipper {
     }
 
     async fn ship_summary(&mut self) {
-        let status = *self.status.borrow();
+        let status = self.status.borrow().clone();
         let counts = AgentCounts {
             lag_bytes: status.files.lag_bytes,
             files: status.files.files,
@@ -298,6 +316,7 @@ impl Shipper {
             warn!(to = self.to, reason, "summary was not taken; the next one follows in its time");
         }
         self.summary_failed = failed.is_some();
+        self.tell(failed.as_deref());
     }
 
     /// Runs what waits for the disk where it holds nothing up.
@@ -315,7 +334,7 @@ impl Shipper {
 }
 
 /// Returns when the status is replaced, if `replaced` says so, or when it never will be again.
-async fn news(status: &mut watch::Receiver<Status>, replaced: bool) {
+async fn news(status: &mut watch::Receiver<FeedStatus>, replaced: bool) {
     while status.changed().await.is_ok() {
         if replaced {
             return;

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::config::Logs;
 use crate::files::{Fingerprint, Found, Identity, Scanned, scan};
+use crate::status::{FILES_MAX, FileStatus};
 use followed::{Followed, Seen};
 
 /// Bytes given at a time.
@@ -133,6 +134,25 @@ impl Tail {
             removed: Vec::new(),
             buffer: vec![0; CHUNK_BYTES],
         }
+    }
+
+    /// The same files under another configuration, to be read from `checkpoint` on.
+    pub(crate) fn rewound(
+        self,
+        logs: Logs,
+        forget_after_ms: i64,
+        checkpoint: impl Fn(FileId) -> u64,
+    ) -> Self {
+        let mut files = self.files;
+        for file in files.iter_mut().filter(|file| file.phase() == Phase::Followed) {
+            file.rewind(checkpoint(file.id()));
+        }
+        Self { logs, forget_after_ms, files, cursor: 0, ..self }
+    }
+
+    /// Files that have ended and whose end [`Self::read`] did not give yet; it will not any more.
+    pub(crate) fn take_ends(&mut self) -> Vec<FileId> {
+        self.files.iter_mut().filter_map(|file| file.take_end().then(|| file.id())).collect()
     }
 
     /// Looks at what files there are and how long they have grown.
@@ -260,6 +280,15 @@ impl Tail {
             files_unreadable: self.unreadable.len() as u64,
             lag_bytes: self.files.iter().map(Followed::lag_bytes).sum(),
         }
+    }
+
+    /// The files being read, those with the most bytes to read first, at most [`FILES_MAX`].
+    pub(crate) fn list(&self) -> Vec<FileStatus> {
+        let followed = self.files.iter().filter(|file| file.phase() == Phase::Followed);
+        let mut list: Vec<FileStatus> = followed.map(Followed::status).collect();
+        list.sort_by(|one, other| (other.lag_bytes, &one.path).cmp(&(one.lag_bytes, &other.path)));
+        list.truncate(FILES_MAX);
+        list
     }
 
     /// Latest file of each identity whose contents are still its own.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use blocksift_detector::Model;
 use clap::Args as ClapArgs;
 
 use crate::config::{Checked, Config, ConfigError, Places, Problem, Problems};
@@ -27,28 +28,31 @@ pub(crate) struct Args {
 /// With every problem there is.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (config, model) = check(&args.config)?;
-    report(&mut io::stdout().lock(), &args.config, &config, &model)?;
+    report(&mut io::stdout().lock(), &args.config, &config, &model.id)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The configuration at `path`, and the name of its model, if nothing is wrong.
-fn check(path: &Path) -> Result<(Config, String), ConfigError> {
+/// The configuration at `path`, and its model, if nothing is wrong.
+///
+/// # Errors
+/// [`ConfigError`] with everything that is.
+pub(crate) fn check(path: &Path) -> Result<(Config, Model), ConfigError> {
     let (checked, places, text) = Config::load_with_places(path)?;
     let (config, model, problems) = check_machine(checked, &places);
-    match (config, problems.is_empty()) {
-        (Some(config), true) => Ok((config, model)),
+    match (config, model, problems.is_empty()) {
+        (Some(config), Some(model), true) => Ok((config, model)),
         _ => Err(Problems::new(path, &text, problems).into()),
     }
 }
 
-fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, String, Vec<Problem>) {
+fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<Model>, Vec<Problem>) {
     let mut problems = Vec::new();
-    let mut name = String::new();
+    let mut model = None;
     let model_path = places.model.as_ref().map(|(path, _)| path.as_path());
     let state_dir =
         places.state_dir.as_ref().map_or(Path::new(crate::config::STATE_DIR), |(path, _)| path.as_path());
     match crate::model::load(model_path) {
-        Ok(model) => name = model.id,
+        Ok(loaded) => model = Some(loaded),
         Err(error) => problems.push(Problem {
             span: places.model.as_ref().map(|(_, span)| span.clone()),
             what: format!("{error:#}"),
@@ -69,10 +73,10 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, String, 
         problems.push(Problem { span: None, what: format!("[ship] {}", chain(&error)), fix: String::new() });
     }
     match checked {
-        Ok(config) => (Some(config), name, problems),
+        Ok(config) => (Some(config), model, problems),
         Err(mut wrong) => {
             wrong.append(&mut problems);
-            (None, name, wrong)
+            (None, model, wrong)
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod parallel;
 mod snapshot;
+mod tally;
 
 use std::collections::{HashMap, VecDeque};
 

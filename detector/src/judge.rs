@@ -42,6 +42,8 @@ struct Judgement {
 /// What came of judging a session.
 #[derive(Debug)]
 pub(crate) struct Outcome {
+    /// The model's, or an estimate that is far below the threshold.
+    pub(crate) score: f32,
     pub(crate) flagged: bool,
     /// Where the verdict is flagged, or takes an earlier flag back.
     pub(crate) report: Option<Report>,
@@ -87,7 +89,7 @@ impl Judge {
         let judgement = self.judgement(law, sessions, slot, was_flagged, unknown_warn)?;
         let flagged = !judgement.reasons.is_empty();
         let report = (flagged || was_flagged).then(|| self.report(law, sessions, slot, &judgement));
-        Ok(Some(Outcome { flagged, report }))
+        Ok(Some(Outcome { score: judgement.score, flagged, report }))
     }
 
     /// Reads the events and makes their tokens.

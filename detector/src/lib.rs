@@ -26,6 +26,7 @@ mod session;
 pub mod settings;
 mod shard;
 mod statement;
+pub mod tally;
 pub mod template;
 pub mod time;
 pub mod token;

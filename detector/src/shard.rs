@@ -11,6 +11,7 @@ use crate::parser::{Event, NODE};
 use crate::report::Report;
 use crate::session::{Flags, Guesses, Limits, List, NONE, PoolId, SessionEvent, Sessions, Slot};
 use crate::settings::FileId;
+use crate::tally::Tally;
 
 /// Events whose sessions are looked up together, so that the waits for memory overlap.
 const GROUP: usize = 32;
@@ -23,6 +24,7 @@ const BATCH: usize = 32;
 pub(crate) struct Shard {
     pub(crate) sessions: Sessions,
     pub(crate) totals: Totals,
+    pub(crate) tally: Tally,
     pub(crate) reports: Vec<Report>,
     pub(crate) changes: Changes,
     /// Events since the last call for them whose template the vocabulary lacks, by statement.
@@ -59,6 +61,7 @@ impl Shard {
         Self {
             sessions: Sessions::new(),
             totals: Totals::default(),
+            tally: Tally::default(),
             reports: Vec::new(),
             changes: Changes::default(),
             unknown: HashMap::new(),
@@ -137,6 +140,7 @@ impl Shard {
     fn add(&mut self, law: Law<'_>, slot: Slot, event: &SessionEvent, now_ms: i64) {
         let limits = Limits { events_max: law.settings.events_max, reorder_ms: law.settings.reorder_ms };
         self.sessions.add(slot, event, now_ms, limits);
+        self.tally.event(event.statement);
         if law.statements.is_unknown(event.statement) {
             self.totals.events_unknown += 1;
             *self.unknown.entry(event.statement).or_insert(0) += 1;
@@ -215,6 +219,7 @@ impl Shard {
         match judge.judge(law, &self.sessions, slot) {
             Ok(Some(outcome)) => {
                 self.totals.scored += 1;
+                self.tally.scores.add(outcome.score, &law.metadata.decision.quantiles);
                 self.reports.extend(outcome.report);
                 if let Some(session) = self.sessions.get_mut(slot) {
                     let was_flagged = session.flags.has(Flags::FLAGGED);
@@ -251,6 +256,7 @@ impl Shard {
         self.sessions.memory_bytes()
             + self.guesses.memory_bytes()
             + self.unknown.allocation_size()
+            + self.tally.memory_bytes()
             + self.oldest.capacity() * size_of::<Slot>()
             + self.located.capacity() * size_of::<(PoolId, u32)>()
             + self.changes.slots.capacity() * size_of::<Slot>()

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::head::Level;
 use crate::template::TemplateId;
 
-pub(crate) use table::{StatementState, Statements};
+pub(crate) use table::{STATEMENTS_MAX, StatementState, Statements};
 
 /// Ids that are remembered as handed on; beyond it all are forgotten, and handed on once more.
 const SEEN_MAX: usize = 65_536;

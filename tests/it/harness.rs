@@ -221,10 +221,12 @@ impl Node {
             "node = \"{}\"\nzone = \"UTC\"\nstate_dir = \"{}\"\ncommit_interval_ms = 50\n\
              [logs]\npaths = [\"{}*\"]\npoll_interval_ms = 20\n\
              [sessions]\nidle_timeout_s = {idle_timeout_s}\n{sessions}\n\
-             [ship]\nendpoint = \"http://{collector}\"\nsummary_interval_s = 1\nbackoff_max_s = 1\n",
+             [ship]\nendpoint = \"http://{collector}\"\nsummary_interval_s = 1\nbackoff_max_s = 1\n\
+             [status]\nlisten = \"unix:{}\"\n",
             node.name,
             node.folder.path().join("state").display(),
             node.log().display(),
+            node.socket().display(),
         );
         fs::write(node.configuration(), configuration).unwrap();
         node
@@ -244,6 +246,17 @@ impl Node {
 
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.path().join("logs/hdfs.log")
+    }
+
+    /// Where the agent says how it is doing.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join("agent.sock")
+    }
+
+    /// What the agent says about itself at `/status`; null if it cannot be asked.
+    pub(crate) fn status(&self) -> Value {
+        let answer = http::get_unix(&self.socket(), "/status");
+        answer.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default()
     }
 
     /// Starts the agent and waits until it has read its configuration and state.

@@ -26,3 +26,4 @@ mod public_log;
 mod rotation;
 mod same_verdicts;
 mod same_wasm;
+mod status;

@@ -1,7 +1,9 @@
-//! The little HTTP that tests and demo speak with a collector on loopback. HTTP/1.0, so that an answer is never chunked.
+//! The little HTTP that tests and demo speak with a collector on loopback, or with an agent at its socket. HTTP/1.0, so that an answer is never chunked.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -51,10 +53,22 @@ pub fn get_json(address: SocketAddr, path: &str) -> io::Result<Value> {
     serde_json::from_slice(&answer.body).map_err(io::Error::other)
 }
 
-fn exchange(address: SocketAddr, head: &str, body: &[u8]) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+/// GET of `path` at a socket in the file system.
+pub fn get_unix(socket: &Path, path: &str) -> io::Result<Answer> {
+    let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    converse(stream, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"), &[])
+}
+
+fn exchange(address: SocketAddr, head: &str, body: &[u8]) -> io::Result<Answer> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    converse(stream, head, body)
+}
+
+fn converse(mut stream: impl Read + Write, head: &str, body: &[u8]) -> io::Result<Answer> {
     stream.write_all(head.as_bytes())?;
     stream.write_all(body)?;
     let mut answer = Vec::new();

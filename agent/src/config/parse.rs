@@ -77,7 +77,7 @@ fn suggest(name: &str, known: &[&str]) -> String {
 }
 
 /// Keys that are easily written in the wrong section.
-const SECTIONS: [(&str, &[&str]); 4] = [
+const SECTIONS: [(&str, &[&str]); 5] = [
     ("[receive]", &["stdin", "forward", "otlp"]),
     ("[logs]", &["paths", "exclude", "from_start", "layout", "poll_interval_ms", "files_max"]),
     (
@@ -108,6 +108,7 @@ const SECTIONS: [(&str, &[&str]); 4] = [
             "spool_bytes_max",
         ],
     ),
+    ("[status]", &["listen"]),
 ];
 
 /// The key of the `key = value` whose value starts at `start`.

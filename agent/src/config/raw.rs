@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::receive::RawReceive;
 use super::ship::RawShip;
+use super::status::RawStatus;
 
 /// A value and where it stands in the file; `None` where the key is left out.
 pub(super) type Key<T> = Option<Spanned<T>>;
@@ -29,6 +30,9 @@ pub(super) struct RawConfig {
     pub(super) commit_on_flag: Key<bool>,
     /// Path of the model file. Default: the model that comes with the agent.
     pub(super) model: Key<String>,
+    /// Time between two looks at this file and the model; other content is taken as SIGHUP takes it, or refused. 0 waits
+    /// for SIGHUP. 0 to 3600, default 5.
+    pub(super) reload_interval_s: Key<u64>,
     /// Which files are read, and how.
     #[serde(default)]
     pub(super) logs: RawLogs,
@@ -41,6 +45,9 @@ pub(super) struct RawConfig {
     /// Where reports go.
     #[serde(default)]
     pub(super) ship: RawShip,
+    /// Where the agent says how it is doing.
+    #[serde(default)]
+    pub(super) status: RawStatus,
 }
 
 /// `[logs]`

@@ -34,8 +34,8 @@ struct Scene {
 struct Process {
     feed: Feed,
     store: Arc<Store>,
-    _stop: std::sync::mpsc::Sender<LastLine>,
-    status: watch::Receiver<Status>,
+    _orders: std::sync::mpsc::Sender<Order>,
+    status: watch::Receiver<FeedStatus>,
 }
 
 impl Scene {
@@ -64,11 +64,11 @@ impl Scene {
 
     fn start_with(&self, (store, restored): (Store, Restored)) -> Process {
         let store = Arc::new(store);
-        let (status, watched) = watch::channel(Status::default());
-        let (stop, stopping) = std::sync::mpsc::channel();
+        let (status, watched) = watch::channel(FeedStatus::default());
+        let (orders, ordered) = std::sync::mpsc::channel();
         let model = crate::model::load(None).unwrap();
-        let feed = Feed::new(&self.config, model, Arc::clone(&store), restored, status, stopping);
-        Process { feed, store, _stop: stop, status: watched }
+        let feed = Feed::new(&self.config, model, Arc::clone(&store), restored, None, status, ordered);
+        Process { feed, store, _orders: orders, status: watched }
     }
 
     /// One round, `later_s` after the last one.

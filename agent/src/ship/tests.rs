@@ -108,7 +108,7 @@ struct Scene {
     _folder: TempDir,
     store: Arc<Store>,
     shipper: Shipper,
-    status: watch::Sender<Status>,
+    status: watch::Sender<FeedStatus>,
     requests: mpsc::UnboundedReceiver<Request>,
 }
 
@@ -121,7 +121,7 @@ impl Scene {
         tokio::spawn(serve(listener, answers, sender));
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(folder.path()).unwrap().0);
-        let (status, watched) = watch::channel(Status::default());
+        let (status, watched) = watch::channel(FeedStatus::default());
         let mut ship = ship(endpoint);
         change(&mut ship);
         let sender = Sender { node: "dn1".to_owned(), model: "m".to_owned() };
@@ -392,7 +392,7 @@ async fn news_wake_the_shipper_and_summaries_go_out_at_the_start_and_the_end() {
     assert_eq!(scene.requests.recv().await.unwrap().path, "/v1/metrics");
     let reports = vec![blocksift_detector::Report { revision: 8, ..report() }];
     scene.store.commit(&Commit { reports, ..Commit::default() }).unwrap();
-    scene.status.send_replace(Status::default());
+    scene.status.send_replace(FeedStatus::default());
     assert_eq!(scene.requests.recv().await.unwrap().revisions(), [8]);
     drop(scene.status);
     shipping.await.unwrap().unwrap();

@@ -91,6 +91,16 @@ impl Store {
         Ok(())
     }
 
+    /// What another feed of this process goes on with.
+    ///
+    /// # Errors
+    /// [`StateError::Closed`] while the disk fails, or another error when it begins to.
+    pub(crate) fn restored(&self) -> Result<Restored, StateError> {
+        let open = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = open.as_ref() else { return Err(StateError::Closed) };
+        load(database).map_err(Opening::into_error)
+    }
+
     fn new(
         path: PathBuf,
         create: Create,

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::{Phase, Saved};
 use crate::files::{Fingerprint, Found, Identity, find_by_identity, read_up_to};
+use crate::status::FileStatus;
 
 /// A file that has not grown for this long has no unfinished record.
 const QUIET_AFTER_MS: i64 = 2_000;
@@ -133,6 +134,15 @@ impl Followed {
         }
     }
 
+    pub(super) fn status(&self) -> FileStatus {
+        FileStatus {
+            path: self.saved.path.to_string_lossy().into_owned(),
+            offset: self.saved.offset,
+            size: self.size,
+            lag_bytes: self.lag_bytes(),
+        }
+    }
+
     pub(super) fn take_change(&mut self) -> Option<Saved> {
         std::mem::take(&mut self.changed).then(|| self.saved())
     }
@@ -212,12 +222,7 @@ impl Followed {
     /// What comes next, up to the size seen last.
     pub(super) fn read(&mut self, buffer: &mut [u8], now_ms: i64) -> Step {
         if self.saved.phase != Phase::Followed {
-            if self.end_told {
-                return Step::Nothing;
-            }
-            self.end_told = true;
-            self.changed = true;
-            return Step::End;
+            return if self.take_end() { Step::End } else { Step::Nothing };
         }
         let offset = self.saved.offset;
         if offset < self.size {
@@ -237,6 +242,26 @@ impl Followed {
             return Step::Quiet;
         }
         Step::Nothing
+    }
+
+    /// Whether the file has ended and nobody was told; somebody is by this.
+    pub(super) fn take_end(&mut self) -> bool {
+        let end = self.saved.phase != Phase::Followed && !self.end_told;
+        if end {
+            self.end_told = true;
+            self.changed = true;
+        }
+        end
+    }
+
+    /// Goes back to `offset`, below which every byte was read.
+    pub(super) fn rewind(&mut self, offset: u64) {
+        if offset < self.saved.offset {
+            self.saved.offset = offset;
+            self.quiet_told = false;
+            // It may have been closed.
+            self.modified = None;
+        }
     }
 
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> usize {

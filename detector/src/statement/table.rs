@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Contents, LEVELS, NameId, Named, Statement, StatementId, level_number};
 use crate::head::Level;
+use crate::tally::TemplateCount;
 use crate::template::{Catalogue, TemplateId};
 use crate::token::{Token, Tokenizer};
 
 /// Statements that are kept; further ones share one for each level.
-const STATEMENTS_MAX: usize = 65_536;
+pub(crate) const STATEMENTS_MAX: usize = 65_536;
 /// Names that are kept of loggers, of exceptions, of frames and of pools; further ones share the empty name.
 const NAMES_MAX: usize = 4_096;
 /// Text of the template that stands for all beyond the limit.
@@ -137,6 +138,20 @@ impl Statements {
         let template = self.entry(number).map_or(0, |entry| entry.template);
         let text = self.templates.name(template);
         (TemplateId::of(text), text)
+    }
+
+    /// Events by template, of events by statement.
+    pub(crate) fn template_counts(&self, events: impl Iterator<Item = (u32, u64)>) -> Vec<TemplateCount<'_>> {
+        let mut counts: HashMap<u32, TemplateCount<'_>> = HashMap::new();
+        for (number, events) in events {
+            let template = self.entry(number).map_or(0, |entry| entry.template);
+            let count = counts.entry(template).or_insert_with(|| {
+                let text = self.templates.name(template);
+                TemplateCount { id: TemplateId::of(text), text, known: !self.is_unknown(number), events: 0 }
+            });
+            count.events += events;
+        }
+        counts.into_values().collect()
     }
 
     pub(crate) fn logger(&self, number: u32) -> &str {

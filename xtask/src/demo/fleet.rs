@@ -57,6 +57,7 @@ impl NodeSetup {
         text += &format!("[sessions]\nidle_timeout_s = {IDLE_TIMEOUT_S}\n");
         text +=
             &format!("[ship]\nendpoint = \"http://{address}\"\nsummary_interval_s = {SUMMARY_INTERVAL_S}\n");
+        text += "[status]\nlisten = \"off\"\n";
         text
     }
 }

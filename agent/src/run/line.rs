@@ -1,0 +1,161 @@
+//! Feed and shipper on one configuration: made, started, told to make way or to end.
+
+use std::sync::{Arc, mpsc};
+
+use anyhow::{Context, anyhow};
+use blocksift_detector::Summary;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::feed::{Ended, Feed, Order};
+use crate::otlp::Sender;
+use crate::reload::Setup;
+use crate::ship::{PostError, Shipper};
+use crate::state::{Restored, StateError, Store};
+use crate::status::{FeedStatus, ShipStatus};
+use crate::tail::Tail;
+
+/// A line that can be started: all that can be wrong with its configuration was found.
+pub(super) struct Draft {
+    setup: Setup,
+    store: Arc<Store>,
+    since_ms: i64,
+    feed_status: watch::Sender<FeedStatus>,
+    shipper: Shipper,
+}
+
+/// What a line goes on with.
+pub(super) enum From {
+    /// What the store held when it was opened.
+    Store(Restored),
+    /// What another line left: the store, the open files, and a shipper that has to end first.
+    Line(Box<Tail>, Shipping),
+}
+
+type Shipping = JoinHandle<Result<(), StateError>>;
+
+/// A line that runs.
+pub(super) struct Line {
+    /// Dropped to stop.
+    orders: mpsc::Sender<Order>,
+    feed: oneshot::Receiver<Result<Ended, StateError>>,
+    shipping: Shipping,
+}
+
+impl Draft {
+    /// Makes the parts. The detector did `totals` since `since_ms`.
+    ///
+    /// # Errors
+    /// [`PostError`] if nothing can be shipped this way.
+    pub(super) fn new(
+        setup: Setup,
+        store: Arc<Store>,
+        totals: Summary,
+        since_ms: i64,
+    ) -> Result<Self, PostError> {
+        let feed_status = watch::Sender::new(FeedStatus { totals, ..FeedStatus::default() });
+        let sender = Sender { node: setup.config.detector.node.clone(), model: setup.model.id.clone() };
+        let ship = setup.config.ship.clone();
+        let shipper = Shipper::new(ship, Arc::clone(&store), feed_status.subscribe(), sender, since_ms)?;
+        Ok(Self { setup, store, since_ms, feed_status, shipper })
+    }
+
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// How feed and shipping will be doing.
+    pub(super) fn status(&self) -> (watch::Receiver<FeedStatus>, watch::Receiver<ShipStatus>) {
+        (self.feed_status.subscribe(), self.shipper.watch())
+    }
+
+    /// Starts the feed's thread and the shipper's task.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(super) fn start(self, from: From) -> anyhow::Result<Line> {
+        let Self { setup, store, since_ms, feed_status, shipper } = self;
+        let (restored, tail, before) = match from {
+            From::Store(restored) => (Some(restored), None, None),
+            From::Line(tail, before) => (None, Some(*tail), Some(before)),
+        };
+        let (orders, ordered) = mpsc::channel();
+        let (done, feed) = oneshot::channel();
+        let run = move || {
+            let mut restored = match restored {
+                Some(restored) => restored,
+                None => store.restored()?,
+            };
+            if restored.meta.since_ms == 0 {
+                restored.meta.since_ms = since_ms;
+            }
+            let Setup { config, model } = setup;
+            Feed::new(&config, model, store, restored, tail, feed_status, ordered).run()
+        };
+        // Nobody listens any more if the agent was told twice to stop.
+        let work = move || drop(done.send(run()));
+        std::thread::Builder::new().name("feed".to_owned()).spawn(work).context("no thread for the feed")?;
+        let shipping = tokio::spawn(async move {
+            if let Some(before) = before {
+                before.await.unwrap_or(Ok(()))?;
+            }
+            shipper.run().await
+        });
+        Ok(Line { orders, feed, shipping })
+    }
+}
+
+impl Line {
+    /// Returns when a part of it has ended by itself, which is an error.
+    pub(super) async fn failed(&mut self) -> anyhow::Error {
+        tokio::select! {
+            ended = &mut self.feed => match feed_result(ended) {
+                Err(error) => error,
+                Ok(_) => anyhow!("reading ended by itself"),
+            },
+            shipped = &mut self.shipping => match shipped {
+                Ok(Err(error)) => anyhow::Error::new(error).context("reports cannot be shipped; nothing is lost"),
+                Ok(Ok(())) => anyhow!("shipping ended before reading did"),
+                Err(died) => anyhow::Error::new(died),
+            },
+        }
+    }
+
+    /// Has the feed commit what it read and end, for another line to go on from there.
+    ///
+    /// # Errors
+    /// When the feed failed.
+    pub(super) async fn pause(&mut self) -> anyhow::Result<Box<Tail>> {
+        // A feed that is not there to be told gives its error below.
+        self.orders.send(Order::Pause).ok();
+        match feed_result((&mut self.feed).await)? {
+            Ended::Paused(tail) => Ok(tail),
+            Ended::Closed => Err(anyhow!("reading ended by itself")),
+        }
+    }
+
+    /// Goes on as another line with the files of this one, which has paused.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(super) fn go_on(&mut self, draft: Draft, tail: Box<Tail>) -> anyhow::Result<()> {
+        // The old one ends after its request under way.
+        let before = std::mem::replace(&mut self.shipping, tokio::spawn(async { Ok(()) }));
+        *self = draft.start(From::Line(tail, before))?;
+        Ok(())
+    }
+
+    /// Has the feed commit what it read and end; then the shipper ships for a while and ends.
+    ///
+    /// # Errors
+    /// When one of them failed.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        drop(self.orders);
+        feed_result(self.feed.await)?;
+        Ok(self.shipping.await??)
+    }
+}
+
+fn feed_result(ended: Result<Result<Ended, StateError>, oneshot::error::RecvError>) -> anyhow::Result<Ended> {
+    ended.map_err(|_| anyhow!("feed thread died"))?.context("agent cannot go on; nothing is lost")
+}
