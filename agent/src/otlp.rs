@@ -2,6 +2,7 @@
 //! `blocksift.<field>`, its `events` the body; a summary's fields become metrics of the same names. So what a report
 //! or a summary has more one day is carried without a change here.
 
+mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -20,6 +21,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde_json::Value;
+
+use crate::summary::Details;
 
 /// Fields of a summary that go down as well as up; the others are sums.
 const GAUGES: [&str; 2] = ["sessions_open", "sessions_flagged"];
@@ -96,6 +99,8 @@ fn log_record(report: &Report, now_ns: u64) -> Result<LogRecord, serde_json::Err
 pub(crate) struct AgentCounts {
     /// Bytes in files that were not read yet.
     pub(crate) lag_bytes: u64,
+    /// Age of the oldest line that was not read yet, in milliseconds, at most.
+    pub(crate) lag_ms: u64,
     /// Files being followed.
     pub(crate) files: u64,
     /// Files that cannot be opened.
@@ -104,6 +109,8 @@ pub(crate) struct AgentCounts {
     pub(crate) spool_reports: u64,
     /// The store cannot be written: nothing is read.
     pub(crate) store_failing: bool,
+    /// Their bytes.
+    pub(crate) spool_bytes: u64,
     /// Bytes of requests that were accepted, since the agent started.
     pub(crate) bytes_shipped: u64,
     /// Reports that were accepted, since the agent started.
@@ -127,13 +134,15 @@ pub(crate) struct Times {
     pub(crate) now_ns: u64,
 }
 
-/// The request for `/v1/metrics` that carries a summary.
+/// The request for `/v1/metrics` that carries a summary. Its sums are cumulative: of several summaries the latest says
+/// what all of them do, so one that is not taken need not be kept.
 ///
 /// # Errors
 /// When the summary has no JSON form, which none is without.
 pub(crate) fn metrics_request(
     sender: &Sender,
     totals: &Summary,
+    details: &Details,
     agent: &AgentCounts,
     times: Times,
 ) -> Result<ExportMetricsServiceRequest, serde_json::Error> {
@@ -146,11 +155,13 @@ pub(crate) fn metrics_request(
     }
     let gauges = [
         ("lag_bytes", agent.lag_bytes),
+        ("lag_ms", agent.lag_ms),
         ("files", agent.files),
         ("files_unreadable", agent.files_unreadable),
         ("spool_reports", agent.spool_reports),
         ("store_failing", u64::from(agent.store_failing)),
         ("dead_letters", agent.dead_letters),
+        ("spool_bytes", agent.spool_bytes),
     ];
     let sums = [
         ("bytes_shipped", agent.bytes_shipped),
@@ -164,6 +175,7 @@ pub(crate) fn metrics_request(
     for (name, value) in sums {
         metrics.push(metric(name, true, vec![point(value, None, times.started_ns, times.now_ns)]));
     }
+    metrics.extend(summary::metrics(details, times.now_ns));
     let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics, schema_url: String::new() }];
     let resource = Some(sender.resource());
     Ok(ExportMetricsServiceRequest {

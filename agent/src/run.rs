@@ -25,7 +25,7 @@ use crate::feed::now_ms;
 use crate::notify;
 use crate::reload::{Refused, Setup, Watch};
 use crate::state::Store;
-use crate::status::{About, Board, Reloads, Server};
+use crate::status::{About, Board, FeedStatus, Reloads, Server};
 use line::{Draft, From, Line};
 use signals::{Signal, Signals};
 
@@ -89,7 +89,8 @@ impl Agent {
         let started_ms = now_ms();
         let since_ms = if restored.meta.since_ms == 0 { started_ms } else { restored.meta.since_ms };
         let listen = setup.config.status.clone();
-        let draft = Draft::new(setup, Arc::clone(&store), restored.meta.totals, since_ms)?;
+        let before = FeedStatus { totals: restored.meta.totals, ..FeedStatus::default() };
+        let draft = Draft::new(setup, Arc::clone(&store), before, since_ms)?;
         let (feed, ship) = draft.status();
         let board = watch::Sender::new(Board {
             about: Arc::new(About::new(draft.setup(), &config, started_ms)),
@@ -177,9 +178,13 @@ impl Agent {
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         self.watch.watch(watch);
-        let totals = self.board.borrow().feed.borrow().totals;
+        let setup = match self.store.is_failing() {
+            true => setup.and(Err(Refused::Store)),
+            false => setup,
+        };
+        let before = self.board.borrow().feed.borrow().clone();
         let draft =
-            setup.and_then(|setup| Ok(Draft::new(setup, Arc::clone(&self.store), totals, self.since_ms)?));
+            setup.and_then(|setup| Ok(Draft::new(setup, Arc::clone(&self.store), before, self.since_ms)?));
         let failure = draft.as_ref().err().map(ToString::to_string);
         self.board.send_modify(|board| board.reloads.count(failure));
         draft

@@ -289,18 +289,22 @@ impl Shipper {
 
     async fn ship_summary(&mut self) {
         let status = self.status.borrow().clone();
+        let spooled = self.store.spooled();
         let counts = AgentCounts {
             lag_bytes: status.files.lag_bytes,
+            lag_ms: status.lag_ms(),
             files: status.files.files,
             files_unreadable: status.files.files_unreadable,
-            spool_reports: self.store.spooled().reports,
+            spool_reports: spooled.reports,
+            spool_bytes: spooled.bytes,
             store_failing: self.store.is_failing(),
             dead_letters: self.store.dead_letters().letters,
             ..self.counts
         };
         let times =
             Times { totals_since_ns: self.totals_since_ns, started_ns: self.started_ns, now_ns: now_ns() };
-        let Ok(request) = metrics_request(&self.sender, &status.totals, &counts, times) else { return };
+        let request = metrics_request(&self.sender, &status.totals, &status.details, &counts, times);
+        let Ok(request) = request else { return };
         let failed = match self.sink.summary(&request).await {
             Outcome::Taken { bytes, .. } => {
                 self.counts.bytes_shipped += bytes;

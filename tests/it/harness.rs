@@ -244,6 +244,16 @@ impl Node {
         fs::write(self.configuration(), text).unwrap();
     }
 
+    /// Puts `new` in the place of `old` in the configuration, or before all if `old` is empty.
+    pub(crate) fn reconfigure(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(self.configuration()).unwrap();
+        assert!(text.contains(old), "`{old}` is not in\n{text}");
+        // In one step, as tools that manage configurations do.
+        let path = self.folder.path().join("agent.toml.new");
+        fs::write(&path, text.replacen(old, new, 1)).unwrap();
+        fs::rename(path, self.configuration()).unwrap();
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.folder.path().join("logs/hdfs.log")
     }
@@ -261,17 +271,26 @@ impl Node {
 
     /// Starts the agent and waits until it has read its configuration and state.
     pub(crate) fn start_agent(&self) -> Process {
-        let mut agent = self.spawn_agent();
+        self.start_agent_with(&[])
+    }
+
+    /// As [`Self::start_agent`], with further variables in its environment.
+    pub(crate) fn start_agent_with(&self, environment: &[(&str, &OsStr)]) -> Process {
+        let mut agent = self.spawn_agent_with(environment);
         agent.wait_for_line("agent started", PATIENCE).unwrap();
         agent
     }
 
     /// Starts the agent.
     pub(crate) fn spawn_agent(&self) -> Process {
+        self.spawn_agent_with(&[])
+    }
+
+    fn spawn_agent_with(&self, environment: &[(&str, &OsStr)]) -> Process {
         let configuration = self.configuration();
         let arguments = ["run".as_ref(), "--config".as_ref(), configuration.as_os_str()];
         let program = binary("blocksift-agent");
-        Process::start("the agent", program.as_os_str(), arguments).unwrap()
+        Process::start_with("the agent", program.as_os_str(), arguments, environment).unwrap()
     }
 }
 

@@ -9,7 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, kill_process};
+
+pub use rustix::process::Signal;
 
 /// How long [`poll`] rests between two looks.
 const REST: Duration = Duration::from_millis(20);
@@ -30,8 +32,19 @@ impl Process {
         program: &OsStr,
         arguments: impl IntoIterator<Item = A>,
     ) -> io::Result<Self> {
+        Self::start_with(name, program, arguments, &[])
+    }
+
+    /// As [`Self::start`], with further variables in its environment.
+    pub fn start_with<A: AsRef<OsStr>>(
+        name: &str,
+        program: &OsStr,
+        arguments: impl IntoIterator<Item = A>,
+        environment: &[(&str, &OsStr)],
+    ) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -102,9 +115,7 @@ impl Process {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
-        if let Some(id) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            kill_process(id, Signal::TERM)?;
-        }
+        self.signal(Signal::TERM)?;
         let mut status = None;
         poll(patience, || {
             status = self.child.try_wait().ok().flatten();
@@ -117,6 +128,24 @@ impl Process {
                 Err(self.trouble("did not end when asked to and was killed"))
             }
         }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            Some(id) => Ok(kill_process(id, signal)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for it to end by itself; `None` if it does not in time.
+    pub fn wait(&mut self, patience: Duration) -> io::Result<Option<ExitStatus>> {
+        let mut status = None;
+        poll(patience, || {
+            status = self.child.try_wait().transpose();
+            status.is_some()
+        });
+        status.transpose()
     }
 
     /// Ends it at once, as a crash would (SIGKILL).

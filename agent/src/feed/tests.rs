@@ -71,6 +71,18 @@ impl Scene {
         Process { feed, store, _orders: orders, status: watched }
     }
 
+    /// What a new configuration does: another feed goes on with the store and the files.
+    fn reload(&self, process: Process) -> Process {
+        let Process { feed, store, .. } = process;
+        let Ended::Paused(tail) = feed.pause().unwrap() else { panic!("not paused") };
+        let restored = store.restored().unwrap();
+        let (status, watched) = watch::channel(FeedStatus::default());
+        let (orders, ordered) = std::sync::mpsc::channel();
+        let model = crate::model::load(None).unwrap();
+        let feed = Feed::new(&self.config, model, Arc::clone(&store), restored, Some(*tail), status, ordered);
+        Process { feed, store, _orders: orders, status: watched }
+    }
+
     /// One round, `later_s` after the last one.
     fn round(&mut self, process: &mut Process, later_s: i64) {
         self.now_ms += later_s * 1_000;
@@ -180,6 +192,61 @@ fn kills_and_rotations_change_nothing_of_what_is_reported() {
     for kill_every in [1, 3, 8] {
         assert_eq!(run(kill_every), (undisturbed.clone(), ledger), "killed every {kill_every} lines");
     }
+}
+
+#[test]
+fn a_pause_in_the_midst_of_a_line_changes_nothing_of_what_is_reported() {
+    let lines: Vec<String> = (0..40)
+        .map(|line| odd(line % 7).replace("203615", &format!("2036{}", 15 + line)) + "\tat a.b.C(D.java:1)\n")
+        .collect();
+    let run = |pause_every: usize| {
+        let mut scene = Scene::new("commit_interval_ms = 60000");
+        let mut process = scene.start();
+        for (at, line) in lines.iter().enumerate() {
+            let (start, end) = line.split_at(at * 3 % line.len());
+            scene.append(start);
+            scene.round(&mut process, 1);
+            if at % pause_every == pause_every - 1 {
+                process = scene.reload(process);
+            }
+            if at == 20 {
+                // Its end is read through the handle that is open alone.
+                fs::remove_file(scene.folder.path().join("dn.log")).unwrap();
+            }
+            scene.append(end);
+            scene.round(&mut process, 1);
+        }
+        for _ in 0..3 {
+            scene.round(&mut process, 61);
+        }
+        let mut reports: Vec<_> = process.reports();
+        reports.sort_by(|a, b| (&a.id, a.revision).cmp(&(&b.id, b.revision)));
+        for event in reports.iter_mut().flat_map(|report| &mut report.events) {
+            event.file.clear();
+        }
+        (reports, process.feed.detector.summary().ledger)
+    };
+    let (undisturbed, ledger) = run(usize::MAX);
+    assert!(ledger.lines_read >= 79 && !undisturbed.is_empty(), "{ledger:?}");
+    for pause_every in [1, 2, 7] {
+        assert!(run(pause_every) == (undisturbed.clone(), ledger), "paused every {pause_every} lines");
+    }
+}
+
+#[test]
+fn what_was_read_is_told_with_its_templates() {
+    let mut scene = Scene::new("");
+    scene.append(&odd(7));
+    let mut process = scene.start();
+    scene.round(&mut process, 0);
+    scene.round(&mut process, 5);
+    process.feed.detailed = None;
+    scene.round(&mut process, 61);
+    let status = process.status.borrow().clone();
+    assert_eq!(status.details.unknown.list[0].text, "something odd with <blk>");
+    assert_eq!((status.details.unknown.list[0].events, status.details.scores.total()), (1, 1));
+    assert_eq!((status.listed[0].lag_bytes, status.lag_ms()), (0, 0));
+    assert_eq!(status.reports.len(), 1);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn a_summary_becomes_metrics() {
     let totals = Summary { ledger, sessions_open: 4, ..Summary::default() };
     let agent = AgentCounts { lag_bytes: 9, reports_shipped: 3, ..AgentCounts::default() };
     let times = Times { totals_since_ns: 1, started_ns: 2, now_ns: 3 };
-    let request = metrics_request(&sender(), &totals, &agent, times).unwrap();
+    let request = metrics_request(&sender(), &totals, &Details::default(), &agent, times).unwrap();
     let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
     let find = |name: &str| metrics.iter().find(|metric| metric.name == name).unwrap().data.clone().unwrap();
     let Data::Sum(read) = find("blocksift.lines_read") else { panic!("lines_read is a sum") };

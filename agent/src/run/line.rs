@@ -3,7 +3,6 @@
 use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, anyhow};
-use blocksift_detector::Summary;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -43,17 +42,17 @@ pub(super) struct Line {
 }
 
 impl Draft {
-    /// Makes the parts. The detector did `totals` since `since_ms`.
+    /// Makes the parts. The store was begun at `since_ms`; `status` is true until the feed's first round.
     ///
     /// # Errors
     /// [`PostError`] if nothing can be shipped this way.
     pub(super) fn new(
         setup: Setup,
         store: Arc<Store>,
-        totals: Summary,
+        status: FeedStatus,
         since_ms: i64,
     ) -> Result<Self, PostError> {
-        let feed_status = watch::Sender::new(FeedStatus { totals, ..FeedStatus::default() });
+        let feed_status = watch::Sender::new(FeedStatus { progress: None, paused: false, ..status });
         let sender = Sender { node: setup.config.detector.node.clone(), model: setup.model.id.clone() };
         let ship = setup.config.ship.clone();
         let shipper = Shipper::new(ship, Arc::clone(&store), feed_status.subscribe(), sender, since_ms)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
-use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint};
+use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, Metric, NumberDataPoint};
 use serde_json::{Map, Value};
 
 use super::body::Format;
@@ -42,6 +42,12 @@ impl Latest {
         self.points
     }
 
+    /// Counts a point that was kept.
+    fn take(&mut self, time_ns: u64) {
+        self.points += 1;
+        self.time_ms = self.time_ms.max(i64::try_from(time_ns / 1_000_000).unwrap_or(i64::MAX));
+    }
+
     /// As it is stored: `{"lines_read": 5, "lines_skipped": {"no_head": 1}}`.
     pub(super) fn into_metrics(self) -> Metrics {
         let mut object = Map::new();
@@ -77,17 +83,17 @@ pub(super) fn read(format: Format, item: &[u8], latest: &mut Latest) -> (u64, &'
         return (1, "a metric is larger than 65536 bytes");
     }
     let Ok(metric) = decode::<Metric>(format, item) else { return (1, "not a decodable metric") };
-    let (points, other_points) = match metric.data {
-        Some(Data::Gauge(gauge)) => (gauge.data_points, 0),
-        Some(Data::Sum(sum)) => (sum.data_points, 0),
-        Some(Data::Histogram(histogram)) => (Vec::new(), histogram.data_points.len()),
-        Some(Data::ExponentialHistogram(histogram)) => (Vec::new(), histogram.data_points.len()),
-        Some(Data::Summary(summary)) => (Vec::new(), summary.data_points.len()),
-        None => (Vec::new(), 0),
+    let (points, histograms, other_points) = match metric.data {
+        Some(Data::Gauge(gauge)) => (gauge.data_points, Vec::new(), 0),
+        Some(Data::Sum(sum)) => (sum.data_points, Vec::new(), 0),
+        Some(Data::Histogram(histogram)) => (Vec::new(), histogram.data_points, 0),
+        Some(Data::ExponentialHistogram(histogram)) => (Vec::new(), Vec::new(), histogram.data_points.len()),
+        Some(Data::Summary(summary)) => (Vec::new(), Vec::new(), summary.data_points.len()),
+        None => (Vec::new(), Vec::new(), 0),
     };
     let Some(name) = metric.name.strip_prefix(PREFIX).filter(|name| is_word(name)) else {
         return (
-            count(points.len() + other_points),
+            count(points.len() + histograms.len() + other_points),
             "not a metric of blocksift (its name is not `blocksift.<word>`)",
         );
     };
@@ -97,7 +103,12 @@ pub(super) fn read(format: Format, item: &[u8], latest: &mut Latest) -> (u64, &'
             rejected += 1;
         }
     }
-    (rejected, "not a finite number of a gauge or sum, or too many names")
+    for histogram in &histograms {
+        if !keep_histogram(name, histogram, latest) {
+            rejected += 1;
+        }
+    }
+    (rejected, "not a finite number of a gauge or sum, nor a histogram with bounds, or too many names")
 }
 
 fn count(length: usize) -> u64 {
@@ -113,6 +124,32 @@ fn keep(name: &str, point: &NumberDataPoint, latest: &mut Latest) -> bool {
     };
     let attribute = point.attributes.iter().find(|attribute| attribute.key == REASON);
     let reason = attribute.and_then(|attribute| value::text(attribute.value.as_ref())).unwrap_or_default();
+    if !put(name, reason, number, latest) {
+        return false;
+    }
+    latest.take(point.time_unix_nano);
+    true
+}
+
+/// A histogram's counts by their upper bounds, such as `{"0.5": 3, "inf": 0}`.
+fn keep_histogram(name: &str, point: &HistogramDataPoint, latest: &mut Latest) -> bool {
+    let (counts, bounds) = (&point.bucket_counts, &point.explicit_bounds);
+    if counts.len() != bounds.len() + 1 || counts.len() > NAMES_MAX {
+        return false;
+    }
+    for (at, bucket) in counts.iter().enumerate() {
+        let bound = bounds.get(at).map_or_else(|| "inf".to_owned(), f64::to_string);
+        #[expect(clippy::cast_precision_loss, reason = "shown, not added up; exact to 2^53")]
+        if !put(name, &bound, *bucket as f64, latest) {
+            return false;
+        }
+    }
+    latest.take(point.time_unix_nano);
+    true
+}
+
+/// Adds a number to those of a name and reason, if there is room for them.
+fn put(name: &str, reason: &str, number: f64, latest: &mut Latest) -> bool {
     if !number.is_finite() || !(reason.is_empty() || is_word(reason)) {
         return false;
     }
@@ -125,8 +162,6 @@ fn keep(name: &str, point: &NumberDataPoint, latest: &mut Latest) -> bool {
     }
     // Points that other attributes tell apart, such as one per file, add up to the node's value.
     *reasons.entry(reason.to_owned()).or_default() += number;
-    latest.points += 1;
-    latest.time_ms = latest.time_ms.max(i64::try_from(point.time_unix_nano / 1_000_000).unwrap_or(i64::MAX));
     true
 }
 
@@ -192,6 +227,27 @@ mod tests {
         );
         assert_eq!(read(Format::Protobuf, b"\xff", &mut latest).0, 1);
         assert!(latest.is_empty());
+    }
+
+    #[test]
+    fn a_histogram_becomes_counts_by_bound() {
+        let mut latest = Latest::default();
+        let mut feed_histogram = |explicit_bounds: Vec<f64>, bucket_counts: Vec<u64>| {
+            let point =
+                HistogramDataPoint { explicit_bounds, bucket_counts, ..HistogramDataPoint::default() };
+            let data = Some(Data::Histogram(Histogram { data_points: vec![point], ..Histogram::default() }));
+            feed(&Metric { name: "blocksift.scores".to_owned(), data, ..Metric::default() }, &mut latest)
+        };
+        assert_eq!(feed_histogram(vec![0.001, 1.0], vec![7, 2, 0]), 0);
+        for (bounds, counts) in [
+            (vec![0.5], vec![1]),
+            (vec![f64::NAN], vec![1, 1]),
+            (vec![-1.0], vec![1, 1]),
+            (vec![0.5; 100], vec![1; 101]),
+        ] {
+            assert_eq!(feed_histogram(bounds, counts), 1);
+        }
+        assert_eq!(latest.into_metrics().values, r#"{"scores":{"0.001":7,"1":2,"inf":0}}"#);
     }
 
     #[test]
