@@ -64,7 +64,8 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<M
         problems.push(Problem {
             span: places.state_dir.as_ref().map(|(_, span)| span.clone()),
             what: format!("state directory `{}` cannot be used: {error}", state_dir.display()),
-            fix: "set state_dir to a directory that the agent's user may write to".to_owned(),
+            fix: "check owner, permissions and free space, or set state_dir to a directory that the agent's user may write to"
+                .to_owned(),
         });
     }
     if let Ok(config) = &checked

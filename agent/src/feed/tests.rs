@@ -217,7 +217,7 @@ fn a_pause_in_the_midst_of_a_line_changes_nothing_of_what_is_reported() {
             scene.round(&mut process, 1);
         }
         for _ in 0..3 {
-            scene.round(&mut process, 61);
+            scene.round(&mut process, 63);
         }
         let mut reports: Vec<_> = process.reports();
         reports.sort_by(|a, b| (&a.id, a.revision).cmp(&(&b.id, b.revision)));
@@ -241,7 +241,7 @@ fn what_was_read_is_told_with_its_templates() {
     scene.round(&mut process, 0);
     scene.round(&mut process, 5);
     process.feed.detailed = None;
-    scene.round(&mut process, 61);
+    scene.round(&mut process, 63);
     let status = process.status.borrow().clone();
     assert_eq!(status.details.unknown.list[0].text, "something odd with <blk>");
     assert_eq!((status.details.unknown.list[0].events, status.details.scores.total()), (1, 1));
