@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::{Config, ConfigError};
-use crate::ship::PostError;
+use crate::sink::SinkError;
 use crate::validate;
 
 /// A configuration that was checked against this machine, and its model.
@@ -40,7 +40,10 @@ pub(crate) enum Refused {
     },
     /// Nothing could be shipped.
     #[error(transparent)]
-    Post(#[from] PostError),
+    Sink(#[from] SinkError),
+    /// Others write to it.
+    #[error("`[receive]` cannot change while the agent runs; restart it")]
+    Receive,
     /// What was read cannot be committed now.
     #[error("the disk of the store fails or is full; try again when it works")]
     Store,

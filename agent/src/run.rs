@@ -18,12 +18,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
+use crate::config::{Config, Receive};
 use crate::feed::now_ms;
 use crate::notify;
 use crate::reload::{Refused, Setup, Watch};
+use crate::source;
 use crate::state::Store;
 use crate::status::{About, Board, FeedStatus, Reloads, Server};
 use line::{Draft, From, Line};
@@ -49,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::new().context("signals cannot be waited for")?;
-        Agent::start(args.config.clone())?.run(&mut signals).await
+        Agent::start(args.config.clone()).await?.run(&mut signals).await
     });
     // Whoever asks a second time to stop does not wait for a disk.
     runtime.shutdown_background();
@@ -60,6 +62,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 struct Agent {
     config: PathBuf,
     store: Arc<Store>,
+    receive: Receive,
+    /// Tells the end of standard input where that is the only source; `None` once that is known.
+    last_line: Option<oneshot::Receiver<()>>,
+    no_more_lines: bool,
     since_ms: i64,
     started_ms: i64,
     line: Line,
@@ -69,17 +75,20 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(config: PathBuf) -> anyhow::Result<Self> {
+    async fn start(config: PathBuf) -> anyhow::Result<Self> {
         let mut watch = Watch::new(&config);
         let setup = Setup::load(&config)?;
         watch.look_every(setup.config.reload_interval);
         let (store, restored) = Store::open(&setup.config.state_dir)?;
         let store = Arc::new(store);
+        let (ended, last_line) = oneshot::channel();
+        source::start(&setup.config.receive, &store, last_line_of(&setup.config, ended)).await?;
+        let receive = setup.config.receive.clone();
         info!(
             node = setup.config.detector.node,
             model = setup.model.id,
             files = setup.config.logs.paths.join(" "),
-            endpoint = setup.config.ship.endpoint,
+            to = %setup.config.ship.to,
             state_dir = %setup.config.state_dir.display(),
             sessions = restored.sessions.len(),
             spooled = store.spooled().reports,
@@ -105,7 +114,19 @@ impl Agent {
         tokio::spawn(notify::ready_after_round(board.borrow().feed.clone()));
         let server = Server::start(listen, board.subscribe());
         let line = draft.start(From::Store(restored))?;
-        Ok(Self { config, store, since_ms, started_ms, line, board, server, watch })
+        Ok(Self {
+            config,
+            store,
+            receive,
+            last_line: Some(last_line),
+            no_more_lines: false,
+            since_ms,
+            started_ms,
+            line,
+            board,
+            server,
+            watch,
+        })
     }
 
     async fn run(mut self, signals: &mut Signals) -> anyhow::Result<ExitCode> {
@@ -116,7 +137,18 @@ impl Agent {
                     Signal::Reload => "SIGHUP",
                 },
                 () = self.watch.changed() => "its files changed",
-                error = self.line.failed() => return Err(error),
+                ended = self.line.ended() => {
+                    ended?;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                told = told(self.last_line.as_mut()) => {
+                    self.last_line = None;
+                    self.no_more_lines = told;
+                    if told {
+                        self.line.last_line();
+                    }
+                    continue;
+                }
             };
             let mut asked_to_stop = false;
             {
@@ -178,10 +210,11 @@ impl Agent {
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         self.watch.watch(watch);
-        let setup = match self.store.is_failing() {
-            true => setup.and(Err(Refused::Store)),
-            false => setup,
-        };
+        let setup = setup.and_then(|setup| match self.store.is_failing() {
+            true => Err(Refused::Store),
+            false if setup.config.receive != self.receive => Err(Refused::Receive),
+            false => Ok(setup),
+        });
         let before = self.board.borrow().feed.borrow().clone();
         let draft =
             setup.and_then(|setup| Ok(Draft::new(setup, Arc::clone(&self.store), before, self.since_ms)?));
@@ -200,17 +233,40 @@ impl Agent {
             node = about.node,
             model = about.model,
             files = config.logs.paths.join(" "),
-            endpoint = about.endpoint,
+            to = about.endpoint,
             "agent goes on with a new configuration"
         );
         let (feed, ship) = draft.status();
         let tail = self.line.pause().await?;
         self.line.go_on(draft, tail)?;
+        if self.no_more_lines {
+            self.line.last_line();
+        }
         tokio::spawn(notify::ready_after_round(feed.clone()));
         self.board.send_modify(|board| {
             *board = Board { about, feed, ship, stuck_after, started: Instant::now(), ..board.clone() };
         });
         Ok(())
+    }
+}
+
+/// Says what the end of standard input means: the last line, unless there are other sources.
+fn last_line_of(config: &Config, ended: oneshot::Sender<()>) -> impl FnOnce() + Send + use<> {
+    let receive = &config.receive;
+    let only_stdin = config.logs.paths.is_empty() && receive.forward.is_none() && receive.otlp.is_none();
+    move || {
+        if only_stdin {
+            // Nobody listens any more if the agent is stopping.
+            ended.send(()).ok();
+        }
+    }
+}
+
+/// Returns whether it was told, when that is known.
+async fn told(last_line: Option<&mut oneshot::Receiver<()>>) -> bool {
+    match last_line {
+        Some(last_line) => last_line.await.is_ok(),
+        None => std::future::pending().await,
     }
 }
 

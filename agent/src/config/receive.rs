@@ -10,7 +10,7 @@ use super::raw::Key;
 use super::{Check, MIB};
 
 /// A checked `[receive]`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Receive {
     /// Whether lines come from standard input.
     pub(crate) stdin: bool,

@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use crate::feed::{Ended, Feed, Order};
 use crate::otlp::Sender;
 use crate::reload::Setup;
-use crate::ship::{PostError, Shipper};
+use crate::ship::{ShipError, Shipper};
+use crate::sink::SinkError;
 use crate::state::{Restored, StateError, Store};
 use crate::status::{FeedStatus, ShipStatus};
 use crate::tail::Tail;
@@ -31,7 +32,7 @@ pub(super) enum From {
     Line(Box<Tail>, Shipping),
 }
 
-type Shipping = JoinHandle<Result<(), StateError>>;
+type Shipping = JoinHandle<Result<(), ShipError>>;
 
 /// A line that runs.
 pub(super) struct Line {
@@ -45,13 +46,13 @@ impl Draft {
     /// Makes the parts. The store was begun at `since_ms`; `status` is true until the feed's first round.
     ///
     /// # Errors
-    /// [`PostError`] if nothing can be shipped this way.
+    /// [`SinkError`] if nothing can be shipped this way.
     pub(super) fn new(
         setup: Setup,
         store: Arc<Store>,
         status: FeedStatus,
         since_ms: i64,
-    ) -> Result<Self, PostError> {
+    ) -> Result<Self, SinkError> {
         let feed_status = watch::Sender::new(FeedStatus { progress: None, paused: false, ..status });
         let sender = Sender { node: setup.config.detector.node.clone(), model: setup.model.id.clone() };
         let ship = setup.config.ship.clone();
@@ -105,18 +106,26 @@ impl Draft {
 }
 
 impl Line {
-    /// Returns when a part of it has ended by itself, which is an error.
-    pub(super) async fn failed(&mut self) -> anyhow::Error {
+    /// Tells the feed that no more lines will be written.
+    pub(super) fn last_line(&self) {
+        // Nobody listens any more if the feed has failed, which is told elsewhere.
+        self.orders.send(Order::LastLine).ok();
+    }
+
+    /// Returns when it has ended by itself: after the last line, when all was shipped.
+    ///
+    /// # Errors
+    /// When a part of it failed.
+    pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
         tokio::select! {
-            ended = &mut self.feed => match feed_result(ended) {
-                Err(error) => error,
-                Ok(_) => anyhow!("reading ended by itself"),
-            },
-            shipped = &mut self.shipping => match shipped {
-                Ok(Err(error)) => anyhow::Error::new(error).context("reports cannot be shipped; nothing is lost"),
-                Ok(Ok(())) => anyhow!("shipping ended before reading did"),
-                Err(died) => anyhow::Error::new(died),
-            },
+            ended = &mut self.feed => {
+                feed_result(ended)?;
+                Ok((&mut self.shipping).await??)
+            }
+            shipped = &mut self.shipping => {
+                shipped?.context("reports cannot be shipped; nothing is lost")?;
+                Err(anyhow!("shipping ended before reading did"))
+            }
         }
     }
 
