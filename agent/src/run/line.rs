@@ -38,7 +38,8 @@ type Shipping = JoinHandle<Result<(), ShipError>>;
 pub(super) struct Line {
     /// Dropped to stop.
     orders: mpsc::Sender<Order>,
-    feed: oneshot::Receiver<Result<Ended, StateError>>,
+    /// `None` once it has ended.
+    feed: Option<oneshot::Receiver<Result<Ended, StateError>>>,
     shipping: Shipping,
 }
 
@@ -101,7 +102,7 @@ impl Draft {
             }
             shipper.run().await
         });
-        Ok(Line { orders, feed, shipping })
+        Ok(Line { orders, feed: Some(feed), shipping })
     }
 }
 
@@ -117,16 +118,19 @@ impl Line {
     /// # Errors
     /// When a part of it failed.
     pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
-        tokio::select! {
-            ended = &mut self.feed => {
-                feed_result(ended)?;
-                Ok((&mut self.shipping).await??)
-            }
-            shipped = &mut self.shipping => {
-                shipped?.context("reports cannot be shipped; nothing is lost")?;
-                Err(anyhow!("shipping ended before reading did"))
+        if let Some(feed) = &mut self.feed {
+            tokio::select! {
+                ended = feed => {
+                    self.feed = None;
+                    feed_result(ended)?;
+                }
+                shipped = &mut self.shipping => {
+                    shipped?.context("reports cannot be shipped; nothing is lost")?;
+                    return Err(anyhow!("shipping ended before reading did"));
+                }
             }
         }
+        Ok((&mut self.shipping).await??)
     }
 
     /// Has the feed commit what it read and end, for another line to go on from there.
@@ -136,7 +140,8 @@ impl Line {
     pub(super) async fn pause(&mut self) -> anyhow::Result<Box<Tail>> {
         // A feed that is not there to be told gives its error below.
         self.orders.send(Order::Pause).ok();
-        match feed_result((&mut self.feed).await)? {
+        let feed = self.feed.take().context("everything is read already")?;
+        match feed_result(feed.await)? {
             Ended::Paused(tail) => Ok(tail),
             Ended::Closed => Err(anyhow!("reading ended by itself")),
         }
@@ -159,7 +164,9 @@ impl Line {
     /// When one of them failed.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         drop(self.orders);
-        feed_result(self.feed.await)?;
+        if let Some(feed) = self.feed {
+            feed_result(feed.await)?;
+        }
         Ok(self.shipping.await??)
     }
 }
