@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use blocksift_detector::FileId;
@@ -76,7 +77,7 @@ pub(crate) enum Read<'a> {
         /// At least one, at most [`CHUNK_BYTES`].
         bytes: &'a [u8],
     },
-    /// The file has not grown for a while: its last record is not waiting for more lines.
+    /// The file has not grown for a while, or has a successor: its last record is not waiting for more lines.
     Quiet(FileId),
     /// The file will not grow any more. If it does, by being moved back, its bytes follow after all.
     End(FileId),
@@ -195,12 +196,19 @@ impl Tail {
                 file.unseen(now_ms);
             }
         }
+        let mut all_followed = true;
         for found in new {
-            if let Err(error) = self.follow(&found, now_ms) {
-                self.warn_unreadable(&mut unreadable, &found.path, &error);
+            match self.follow(&found, now_ms) {
+                Ok(true) => {}
+                // Renamed since: the next look has it and those after it in their order.
+                Ok(false) => {
+                    all_followed = false;
+                    break;
+                }
+                Err(error) => self.warn_unreadable(&mut unreadable, &found.path, &error),
             }
         }
-        self.at_end = false;
+        self.at_end &= !all_followed;
         self.unreadable = unreadable;
         self.forget(now_ms);
         self.cursor = 0;
@@ -232,6 +240,12 @@ impl Tail {
     pub(crate) fn read(&mut self, now_ms: i64) -> Option<Read<'_>> {
         while let Some(file) = self.files.get_mut(self.cursor) {
             let id = file.id();
+            if file.begins()
+                && let Some(complete) = self.complete_before(self.cursor)
+            {
+                return Some(Read::Quiet(complete));
+            }
+            let Some(file) = self.files.get_mut(self.cursor) else { break };
             match file.read(&mut self.buffer, now_ms) {
                 followed::Step::Bytes { offset, length } => {
                     let bytes = self.buffer.get(..length).unwrap_or_default();
@@ -243,6 +257,15 @@ impl Tail {
             }
         }
         None
+    }
+
+    /// A file of the same log as the one at `index` whose last record may still be waited for: its successor has lines,
+    /// so it gets no more.
+    fn complete_before(&mut self, index: usize) -> Option<FileId> {
+        let (before, rest) = self.files.split_at_mut_checked(index)?;
+        let log = log_of(rest.first()?.path());
+        let mut of_log = before.iter_mut().filter(|file| log_of(file.path()) == log);
+        of_log.find_map(|file| file.complete().then(|| file.id()))
     }
 
     /// The file that a report refers to, for reading its lines back, and the path that it has now. No file if it is
@@ -298,16 +321,17 @@ impl Tail {
         own.map(|(index, file)| (file.identity(), index)).collect()
     }
 
-    fn follow(&mut self, found: &Found, now_ms: i64) -> std::io::Result<()> {
+    /// Follows a file; `false` if its path names another one by now.
+    fn follow(&mut self, found: &Found, now_ms: i64) -> std::io::Result<bool> {
         let id = FileId(self.next_id);
         // What was received is new, however old the agent is.
         let received = self.logs.received.as_ref().is_some_and(|directory| found.path.starts_with(directory));
-        if let Some(file) = Followed::new(id, found, self.at_end && !received, now_ms)? {
-            info!(path = %found.path.display(), offset = file.offset(), "following file");
-            self.next_id += 1;
-            self.files.push(file);
-        }
-        Ok(())
+        let at_end = self.at_end && !received;
+        let Some(file) = Followed::new(id, found, at_end, now_ms)? else { return Ok(false) };
+        info!(path = %found.path.display(), offset = file.offset(), "following file");
+        self.next_id += 1;
+        self.files.push(file);
+        Ok(true)
     }
 
     /// Warns once for as long as the path stays unreadable; it is tried again with every poll.
@@ -333,4 +357,11 @@ impl Tail {
             keep
         });
     }
+}
+
+/// The log that a file is of: its path without the number or date of its rotation.
+fn log_of(path: &Path) -> &[u8] {
+    let path = path.as_os_str().as_bytes();
+    let name = path.iter().rposition(|byte| !byte.is_ascii_digit() && !b".-_".contains(byte));
+    path.get(..name.map_or(0, |last| last + 1)).unwrap_or(path)
 }

@@ -88,8 +88,10 @@ pub struct Detector {
     node_seed: u64,
     files: HashMap<FileId, File>,
     shards: Vec<Shard>,
-    /// As many as were asked for at once so far, at least one.
+    /// As many as there were pieces of one chunk so far, at least one.
     crew: Vec<Worker>,
+    /// As many as were asked for at once so far, at least one.
+    judges: Vec<Judge>,
     now_ms: i64,
     /// Of files that have ended, and of sessions before a restart.
     totals: Summary,
@@ -98,12 +100,11 @@ pub struct Detector {
     reports: VecDeque<Report>,
 }
 
-/// What one thread parses and judges with.
+/// What one piece of a chunk is parsed with.
 #[derive(Debug)]
 struct Worker {
     parser: Parser,
     batch: Batch,
-    judge: Judge,
 }
 
 impl Detector {
@@ -118,6 +119,7 @@ impl Detector {
             files: HashMap::new(),
             shards: (0..shards).map(|_| shard()).collect(),
             crew: Vec::new(),
+            judges: Vec::new(),
             now_ms: 0,
             totals: Summary::default(),
             miner: Miner::new(MinerSettings::default()).ok(),
@@ -126,7 +128,7 @@ impl Detector {
             model,
         };
         detector.track_templates();
-        detector.hire(1);
+        detector.hire(1, 1);
         detector
     }
 
@@ -162,7 +164,7 @@ impl Detector {
     pub fn push(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Reports<'_> {
         let mut known = self.at(file, offset);
         let (grammar, crew) = self.school();
-        if let Some(Worker { parser, batch, .. }) = crew.first_mut() {
+        if let Some(Worker { parser, batch }) = crew.first_mut() {
             parser.push(grammar, &mut known, bytes, batch);
         }
         self.files.insert(file, known);
@@ -209,10 +211,10 @@ impl Detector {
         self.set_time(now_ms, now_ms);
         let idle_since_ms = now_ms.saturating_sub(self.settings.idle_timeout_ms);
         let forgotten_since_ms = now_ms.saturating_sub(self.settings.forget_after_ms);
-        let (law, shards, crew) = self.court();
-        if let Some(worker) = crew.first_mut() {
+        let (law, shards, judges, _) = self.court();
+        if let Some(judge) = judges.first_mut() {
             for shard in shards {
-                shard.tick(law, &mut worker.judge, idle_since_ms, forgotten_since_ms);
+                shard.tick(law, judge, idle_since_ms, forgotten_since_ms);
             }
         }
         self.collect()
@@ -284,8 +286,8 @@ impl Detector {
             summary.score_errors += totals.score_errors;
             summary.events_unknown += totals.events_unknown;
         }
-        for worker in &self.crew {
-            let (hits, misses) = worker.judge.hits_and_misses();
+        for judge in &self.judges {
+            let (hits, misses) = judge.hits_and_misses();
             summary.cache_hits += hits;
             summary.cache_misses += misses;
         }
@@ -296,10 +298,10 @@ impl Detector {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let shards: usize = self.shards.iter().map(Shard::memory_bytes).sum();
-        let crew: usize =
-            self.crew.iter().map(|worker| worker.batch.memory_bytes() + worker.judge.memory_bytes()).sum();
+        let crew: usize = self.crew.iter().map(|worker| worker.batch.memory_bytes()).sum();
+        let judges: usize = self.judges.iter().map(Judge::memory_bytes).sum();
         let miner = self.miner.as_ref().map_or(0, Miner::bytes);
-        shards + crew + miner + self.statements.memory_bytes()
+        shards + crew + judges + miner + self.statements.memory_bytes()
     }
 
     /// The model in use.
@@ -325,7 +327,7 @@ impl Detector {
 
     fn end(&mut self, known: &mut File) {
         let (grammar, crew) = self.school();
-        if let Some(Worker { parser, batch, .. }) = crew.first_mut() {
+        if let Some(Worker { parser, batch }) = crew.first_mut() {
             parser.end(grammar, known, batch);
         }
     }
@@ -336,10 +338,10 @@ impl Detector {
             self.statements.adopt(&mut worker.batch.contents);
         }
         let now_ms = self.now_ms;
-        let (law, shards, crew) = self.court();
-        if let Some(Worker { batch, judge, .. }) = crew.first_mut() {
+        let (law, shards, judges, crew) = self.court();
+        if let (Some(Worker { batch, .. }), Some(judge)) = (crew.first_mut(), judges.first_mut()) {
             for (shard, events) in shards.iter_mut().zip(&batch.events) {
-                shard.apply(law, judge, file, events, now_ms);
+                shard.apply(law, judge, file, (events, &batch.contents), now_ms);
             }
             batch.clear();
         }
@@ -359,14 +361,13 @@ impl Detector {
         Reports(&mut self.reports)
     }
 
-    /// Makes sure that there are as many workers.
-    fn hire(&mut self, workers: usize) {
-        while self.crew.len() < workers.max(1) {
-            self.crew.push(Worker {
-                parser: self.parser(),
-                batch: Batch::new(self.shards.len()),
-                judge: Judge::new(self.model.scorer.fork(), self.settings.cache_max),
-            });
+    /// Makes sure that there are as many workers and judges.
+    fn hire(&mut self, workers: usize, judges: usize) {
+        while self.crew.len() < workers {
+            self.crew.push(Worker { parser: self.parser(), batch: Batch::new(self.shards.len()) });
+        }
+        while self.judges.len() < judges {
+            self.judges.push(Judge::new(self.model.scorer.fork(), self.settings.cache_max));
         }
     }
 
@@ -378,7 +379,7 @@ impl Detector {
         parser
     }
 
-    fn court(&mut self) -> (Law<'_>, &mut [Shard], &mut [Worker]) {
+    fn court(&mut self) -> (Law<'_>, &mut [Shard], &mut [Judge], &mut [Worker]) {
         let law = Law {
             settings: &self.settings,
             metadata: &self.model.metadata,
@@ -387,7 +388,7 @@ impl Detector {
             statements: &self.statements,
             node_seed: self.node_seed,
         };
-        (law, &mut self.shards, &mut self.crew)
+        (law, &mut self.shards, &mut self.judges, &mut self.crew)
     }
 
     fn school(&mut self) -> (Grammar<'_>, &mut [Worker]) {

@@ -2,8 +2,10 @@
 //! Line numbers and what a JVM makes up at run time are left out, so that the same fault gives the same words with
 //! every release. Pure functions of a line each, and [`Trace`], which keeps what counts of a record's lines.
 
+use std::sync::LazyLock;
+
 use memchr::memchr;
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
 /// Bytes of a name that are kept; longer ones are cut.
 pub const NAME_BYTES_MAX: usize = 256;
@@ -13,6 +15,8 @@ const WORDS_MAX: usize = 16;
 
 /// How the names of exceptions end where nothing else tells that they are one.
 const SUFFIXES: [&[u8]; 3] = [b"Exception", b"Error", b"Throwable"];
+/// Made ready once: that costs more than a search.
+static SUFFIX_FINDERS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| SUFFIXES.map(Finder::new));
 
 /// The class of the exception that `line` names: at its start (`java.io.IOException: ...`, `Caused by: a.b.C: ...`,
 /// `Suppressed: ...`), or anywhere in a message if its name says what it is (`... cause:java.io.EOFException: ...`).
@@ -189,7 +193,7 @@ fn class_within(text: &[u8]) -> Option<&[u8]> {
 
 /// Behind the first suffix in `text`.
 fn next_suffix(text: &[u8]) -> Option<usize> {
-    SUFFIXES.iter().filter_map(|suffix| Some(memmem::find(text, suffix)? + suffix.len())).min()
+    SUFFIX_FINDERS.iter().filter_map(|suffix| Some(suffix.find(text)? + suffix.needle().len())).min()
 }
 
 fn is_exception(name: &[u8]) -> bool {

@@ -2,8 +2,11 @@
 //! `blockId=<id>`, which counts where the line has none of the others; ids may be negative. The generation stamp is
 //! data, not part of the key.
 
-use memchr::memmem::Finder;
 use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use crate::template::scan;
 
 static BLK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"blk_"));
 static BLOCK_ID: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"lockId="));
@@ -92,22 +95,9 @@ impl<'a> Iterator for Blocks<'a> {
 impl Blocks<'_> {
     /// Reads a number at `at` and moves behind it; `None` if there is none or it does not fit.
     fn number(&mut self) -> Option<BlockId> {
-        let rest = self.line.get(self.at..)?;
-        let negative = rest.first() == Some(&b'-');
-        let digits = rest.get(usize::from(negative)..)?;
-        let mut value: i64 = 0;
-        let mut count = 0;
-        for digit in digits.iter().take_while(|byte| byte.is_ascii_digit()) {
-            let digit = i64::from(digit - b'0');
-            // Summed as negative numbers, whose range is the larger one.
-            value = value.checked_mul(10)?.checked_sub(digit)?;
-            count += 1;
-        }
-        if count == 0 {
-            return None;
-        }
-        self.at += count + usize::from(negative);
-        Some(BlockId(if negative { value } else { value.checked_neg()? }))
+        let id = scan::number(self.line, self.at).filter(|id| id.fits)?;
+        self.at = id.end;
+        Some(BlockId(id.value))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::key::{self, BlockId};
 use crate::line::{self, Line};
 use crate::record::Record;
 use crate::settings::Settings;
-use crate::statement::{Contents, NameId, Named, Statement, StatementId};
+use crate::statement::{Contents, NameId, Named, Number, Statement};
 use crate::template::{Captures, Catalogue, TemplateId, mask};
 use crate::time::Zone;
 use crate::token::Tokenizer;
@@ -22,7 +22,7 @@ const NAME_BYTES_MAX: usize = 256;
 /// Bytes of a message that are kept for a template while no block was named.
 const MESSAGE_BYTES_MAX: usize = 1_024;
 /// The pool of keys that are windows of the node.
-pub(crate) const NODE: NameId = NameId(u64::MAX);
+pub(crate) const NODE: Number = Number::MAX;
 
 /// What parsing needs to know; equal for all parsers of a detector.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +40,9 @@ pub(crate) struct Grammar<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
     pub(crate) block: BlockId,
-    pub(crate) pool: NameId,
-    pub(crate) statement: StatementId,
+    /// By the parser's numbers, as the statement is.
+    pub(crate) pool: Number,
+    pub(crate) statement: Number,
     pub(crate) time_ms: i64,
     pub(crate) offset: u64,
     /// Length of the record; `0` if it is one line.
@@ -68,6 +69,7 @@ impl Batch {
     /// Forgets the events; their memory is used again.
     pub(crate) fn clear(&mut self) {
         self.events.iter_mut().for_each(Vec::clear);
+        self.contents.forget();
     }
 }
 
@@ -160,7 +162,7 @@ fn start_record(
 ) {
     let logger = batch.contents.logger(head.logger.get(..NAME_BYTES_MAX).unwrap_or(head.logger));
     record.start(line, head.time_ms, head.level, logger);
-    if memchr(b'_', head.thread).is_some() {
+    if head.thread.contains(&b'_') {
         scan(grammar, record, head.thread, batch);
     }
     // Only what was unescaped, and so is not part of the line, can hold line ends.
@@ -229,6 +231,7 @@ pub(crate) fn close_record(grammar: Grammar<'_>, records: &mut Records, batch: &
     let in_session = if !record.keys.is_empty() {
         let event = event(record, batch);
         for &(block, pool) in &record.keys {
+            let pool = batch.contents.pool(pool);
             emit(grammar, batch, Event { block, pool, ..event });
         }
         true
@@ -257,7 +260,7 @@ fn event(record: &Record, batch: &mut Batch) -> Event {
     };
     Event {
         block: BlockId(0),
-        pool: NameId(0),
+        pool: 0,
         statement: contents.statement(&statement),
         time_ms: record.time_ms,
         offset: record.offset,
@@ -300,7 +303,9 @@ fn scan(grammar: Grammar<'_>, record: &mut Record, text: &[u8], batch: &mut Batc
 fn add_key(grammar: Grammar<'_>, record: &mut Record, block: BlockId, pool: &[u8], batch: &mut Batch) {
     let pool = pool.get(..NAME_BYTES_MAX).unwrap_or(pool);
     let id = NameId::of(pool);
-    batch.contents.name(Named::Pool, id.0, pool);
+    if id.0 != 0 {
+        batch.contents.name(Named::Pool, id.0, pool);
+    }
     record.add_key(block, id, grammar.settings.keys_max);
 }
 

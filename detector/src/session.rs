@@ -201,20 +201,19 @@ impl Sessions {
     /// Adds an event to a session, which speaks from then on. Beyond `events_max` the middle quarter of its events
     /// makes room and keeps only its counts.
     pub(crate) fn add(&mut self, slot: Slot, event: &SessionEvent, active_ms: i64, limits: Limits) {
-        let Some(session) = at(&self.slots, slot) else { return };
-        let full = usize::from(session.events) >= limits.events_max.clamp(1, EVENTS_MAX)
-            || usize::from(session.bytes) + EVENT_BYTES_MAX > PIECE_BYTES_MAX;
-        if full {
+        let is_full = |session: &Session| {
+            usize::from(session.events) >= limits.events_max.clamp(1, EVENTS_MAX)
+                || usize::from(session.bytes) + EVENT_BYTES_MAX > PIECE_BYTES_MAX
+        };
+        if at(&self.slots, slot).is_some_and(is_full) {
             self.drop_middle(slot, limits.reorder_ms);
         }
         self.order += 1;
-        let order = self.order;
         let Some(session) = at_mut(&mut self.slots, slot) else { return };
-        (session.order, session.active_ms) = (order, active_ms);
-        let was_quiet = session.flags.has(Flags::QUIET);
-        session.flags.set(Flags::QUIET, false);
+        (session.order, session.active_ms) = (self.order, active_ms);
         append(session, &mut self.pages, event);
-        if was_quiet {
+        if session.flags.has(Flags::QUIET) {
+            session.flags.set(Flags::QUIET, false);
             self.enter(slot, List::Speaking);
         }
     }

@@ -11,6 +11,7 @@ use crate::parser::{Event, NODE};
 use crate::report::Report;
 use crate::session::{Flags, Guesses, Limits, List, NONE, PoolId, SessionEvent, Sessions, Slot};
 use crate::settings::FileId;
+use crate::statement::Contents;
 use crate::tally::Tally;
 
 /// Events whose sessions are looked up together, so that the waits for memory overlap.
@@ -35,7 +36,6 @@ pub(crate) struct Shard {
     guesses: Guesses,
     /// Sessions that are being judged or forgotten.
     oldest: Vec<Slot>,
-    located: Vec<(PoolId, u32)>,
 }
 
 /// Counts of what became of sessions.
@@ -69,7 +69,6 @@ impl Shard {
             bytes_max,
             guesses: Guesses::default(),
             oldest: Vec::new(),
-            located: Vec::new(),
         }
     }
 
@@ -79,21 +78,18 @@ impl Shard {
         law: Law<'_>,
         judge: &mut Judge,
         file: FileId,
-        events: &[Event],
+        (events, contents): (&[Event], &Contents),
         now_ms: i64,
     ) {
         for group in events.chunks(GROUP) {
-            let mut located = std::mem::take(&mut self.located);
-            located.clear();
-            located.extend(group.iter().map(|event| {
+            self.sessions.guess(group.iter().map(|event| event.block), &mut self.guesses);
+            for (at, event) in group.iter().enumerate() {
+                // Whatever an event refers to was taken up before.
+                let Some(statement) = contents.known(event.statement) else { continue };
                 let pool = match event.pool {
                     NODE => PoolId::NODE,
-                    pool => PoolId(law.statements.pool(pool)),
+                    pool => contents.known_pool(pool).unwrap_or_default(),
                 };
-                (pool, law.statements.number(event.statement))
-            }));
-            self.sessions.guess(group.iter().map(|event| event.block), &mut self.guesses);
-            for (at, (event, &(pool, statement))) in group.iter().zip(&located).enumerate() {
                 let guess = self.guesses.slots.get(at).copied().unwrap_or(NONE);
                 let slot = self.locate(law, judge, event, pool, guess);
                 let event = SessionEvent {
@@ -101,11 +97,13 @@ impl Shard {
                     offset: event.offset,
                     file,
                     bytes: event.bytes,
-                    statement,
+                    statement: statement.number,
                 };
                 self.add(law, slot, &event, now_ms);
+                if statement.is_unknown {
+                    self.count_unknown(law, slot, statement.number);
+                }
             }
-            self.located = located;
         }
     }
 
@@ -141,16 +139,17 @@ impl Shard {
         let limits = Limits { events_max: law.settings.events_max, reorder_ms: law.settings.reorder_ms };
         self.sessions.add(slot, event, now_ms, limits);
         self.tally.event(event.statement);
-        if law.statements.is_unknown(event.statement) {
-            self.totals.events_unknown += 1;
-            *self.unknown.entry(event.statement).or_insert(0) += 1;
-            if law.statements.level(event.statement) >= Level::Warn
-                && let Some(session) = self.sessions.get_mut(slot)
-            {
-                session.flags.set(Flags::UNKNOWN_WARN, true);
-            }
-        }
         self.changed(law, slot);
+    }
+
+    fn count_unknown(&mut self, law: Law<'_>, slot: Slot, statement: u32) {
+        self.totals.events_unknown += 1;
+        *self.unknown.entry(statement).or_insert(0) += 1;
+        if law.statements.level(statement) >= Level::Warn
+            && let Some(session) = self.sessions.get_mut(slot)
+        {
+            session.flags.set(Flags::UNKNOWN_WARN, true);
+        }
     }
 
     /// Scores and forgets the least recently active sessions until there is room for another. Several at once, which is
@@ -258,7 +257,6 @@ impl Shard {
             + self.unknown.allocation_size()
             + self.tally.memory_bytes()
             + self.oldest.capacity() * size_of::<Slot>()
-            + self.located.capacity() * size_of::<(PoolId, u32)>()
             + self.changes.slots.capacity() * size_of::<Slot>()
             + self.changes.forgotten.capacity() * size_of::<u64>()
     }

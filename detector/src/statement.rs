@@ -1,23 +1,31 @@
 //! Statements: what a record says apart from when, where and about which block: template, level, logger, exception.
 //!
-//! A statement is known by a hash of its content, so whoever reads lines needs no common numbering: readers hand on
-//! what they see for the first time ([`Contents`]), and [`Statements`] numbers it in the order of the lines. Sessions
-//! keep the numbers.
+//! A statement is known by a hash of its content, so whoever reads lines needs no common numbering: a reader hands on
+//! what it sees for the first time under a number of its own ([`Contents`]), and [`Statements`] numbers it for all in the
+//! order of the lines. Sessions keep the numbers of all.
 
 mod table;
 
-use hashbrown::HashSet;
+use std::hash::BuildHasherDefault;
+
+use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::head::Level;
+use crate::session::PoolId;
 use crate::template::TemplateId;
 
+use table::IdHasher;
 pub(crate) use table::{STATEMENTS_MAX, StatementState, Statements};
 
 /// Ids that are remembered as handed on; beyond it all are forgotten, and handed on once more.
 const SEEN_MAX: usize = 65_536;
-/// Ids that are looked up without hashing.
-const MEMO: usize = 512;
+/// Names that are looked up without hashing.
+const MEMO: usize = 128;
+/// The same of statements.
+const STATEMENTS_MEMO: usize = 256;
+/// And of pools: a node has few, and none counts as one.
+const POOLS_MEMO: usize = 8;
 
 /// Low bits of a [`StatementId`] that hold the level.
 const LEVEL_BITS: u64 = 0b111;
@@ -116,13 +124,37 @@ pub(crate) struct Name {
     pub(crate) text: Box<[u8]>,
 }
 
+/// A number that a reader gave to a statement or a pool.
+pub(crate) type Number = u32;
+
 /// What a reader saw for the first time, in the order of the lines. A name comes before the statements that use it.
+/// And what all know those by that were handed on before.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    pub(crate) names: Vec<Name>,
-    pub(crate) statements: Vec<Statement>,
+    names: Vec<Name>,
+    statements: Vec<Statement>,
+    pools: Vec<NameId>,
     seen: Seen,
     loggers: Loggers,
+    numbers: Numbers<STATEMENTS_MEMO>,
+    pool_numbers: Numbers<POOLS_MEMO>,
+    /// What was taken up, by the reader's numbers.
+    taken: Taken,
+}
+
+/// What [`Statements`] calls what a reader handed on, by the reader's numbers.
+#[derive(Debug, Default)]
+struct Taken {
+    statements: Vec<Known>,
+    pools: Vec<PoolId>,
+}
+
+/// A statement as all know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) number: u32,
+    /// The model's vocabulary lacks its template.
+    pub(crate) is_unknown: bool,
 }
 
 impl Contents {
@@ -145,13 +177,88 @@ impl Contents {
         id
     }
 
-    /// Hands a statement on if that was not done yet.
-    pub(crate) fn statement(&mut self, statement: &Statement) -> StatementId {
-        let id = statement.id();
-        if self.seen.is_new(id.0) {
+    /// The number of a statement, which is handed on if that was not done yet.
+    #[inline]
+    pub(crate) fn statement(&mut self, statement: &Statement) -> Number {
+        // The lowest bits of a statement's id are its level.
+        let StatementId(id) = statement.id();
+        let (number, is_new) = self.numbers.number(id, id >> 3);
+        if is_new {
             self.statements.push(*statement);
         }
-        id
+        number
+    }
+
+    /// The number of a pool, whose name was handed on.
+    #[inline]
+    pub(crate) fn pool(&mut self, id: NameId) -> Number {
+        let (number, is_new) = self.pool_numbers.number(id.0, id.0);
+        if is_new {
+            self.pools.push(id);
+        }
+        number
+    }
+
+    /// The statement of a number, once it was taken up.
+    #[inline]
+    pub(crate) fn known(&self, number: Number) -> Option<Known> {
+        self.taken.statements.get(usize::try_from(number).ok()?).copied()
+    }
+
+    /// The pool of a number, once it was taken up.
+    #[inline]
+    pub(crate) fn known_pool(&self, number: Number) -> Option<PoolId> {
+        self.taken.pools.get(usize::try_from(number).ok()?).copied()
+    }
+
+    /// Forgets the numbers where they have become too many and all are taken up; no event may refer to them any more.
+    pub(crate) fn forget(&mut self) {
+        let all_taken = self.statements.is_empty() && self.pools.is_empty();
+        if all_taken && self.taken.statements.len() + self.taken.pools.len() > SEEN_MAX {
+            self.taken.statements.clear();
+            self.taken.pools.clear();
+            self.numbers.clear();
+            self.pool_numbers.clear();
+        }
+    }
+}
+
+/// Numbers in the order in which ids were asked for.
+#[derive(Debug)]
+struct Numbers<const PLACES: usize> {
+    /// Ids asked for last, which need no look-up.
+    memo: Box<[(u64, Option<Number>)]>,
+    all: HashMap<u64, Number, BuildHasherDefault<IdHasher>>,
+}
+
+impl<const PLACES: usize> Default for Numbers<PLACES> {
+    fn default() -> Self {
+        Self { memo: vec![(0, None); PLACES].into_boxed_slice(), all: HashMap::default() }
+    }
+}
+
+impl<const PLACES: usize> Numbers<PLACES> {
+    /// The number of an id, and whether it was given now. `spread` are bits of the id that differ.
+    #[inline]
+    fn number(&mut self, id: u64, spread: u64) -> (Number, bool) {
+        match self.memo.get(low(spread) % PLACES) {
+            Some((its, Some(number))) if *its == id => (*number, false),
+            _ => self.look_up(id, spread),
+        }
+    }
+
+    fn look_up(&mut self, id: u64, spread: u64) -> (Number, bool) {
+        let next = Number::try_from(self.all.len()).unwrap_or(Number::MAX);
+        let number = *self.all.entry(id).or_insert(next);
+        if let Some(memo) = self.memo.get_mut(low(spread) % PLACES) {
+            *memo = (id, Some(number));
+        }
+        (number, number == next)
+    }
+
+    fn clear(&mut self) {
+        self.all.clear();
+        self.memo.fill((0, None));
     }
 }
 
@@ -195,8 +302,7 @@ impl Default for Seen {
 
 impl Seen {
     fn is_new(&mut self, id: u64) -> bool {
-        // The lowest bits of a statement's id are its level.
-        let Some(place) = self.memo.get_mut(low(id >> 3) % MEMO) else { return true };
+        let Some(place) = self.memo.get_mut(low(id) % MEMO) else { return true };
         if *place == id {
             return false;
         }

@@ -3,18 +3,24 @@
 
 mod builtin;
 mod captures;
+mod constant;
 mod hidden;
+mod overlap;
 mod part;
+mod program;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod reference;
-mod scan;
+pub(crate) mod scan;
+mod step;
 mod trie;
 mod unknown;
+mod way;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use xxhash_rust::xxh3::xxh3_64;
@@ -25,6 +31,7 @@ use part::Part;
 pub use part::Wildcard;
 use trie::Trie;
 pub use unknown::mask;
+use way::{Is, Way};
 
 /// Content hash of a template's text, so equal on every node; written as 16 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,6 +119,9 @@ pub struct Catalogue {
     /// Of the templates given.
     trie: Trie,
     builtin: Option<Behind>,
+    /// The templates to be tried by themselves, by position, each compiled when it is found for the first time; `None`
+    /// for those that cannot be.
+    ways: Vec<OnceLock<Option<Way>>>,
 }
 
 /// The built-in templates behind those given.
@@ -136,7 +146,8 @@ impl Catalogue {
         let parts: Vec<Vec<Part>> = templates.iter().map(|template| part::parts(&template.text)).collect();
         let facts = parts.iter().map(|parts| Facts::of(parts)).collect();
         let ids = templates.iter().map(Template::id).collect();
-        Self { templates, ids, facts, trie: Trie::new(&parts), builtin: None }
+        let ways = vec![OnceLock::new(); templates.len()];
+        Self { templates, ids, facts, trie: Trie::new(&parts), builtin: None, ways }
     }
 
     /// Compiles templates and puts the built-in ones behind them: the statements of Hadoop 2.7 to 3.4
@@ -157,6 +168,7 @@ impl Catalogue {
                 all.facts.push(*facts);
             }
         }
+        all.ways.resize(all.templates.len(), OnceLock::new());
         all.builtin = Some(Behind { builtin, positions });
         all
     }
@@ -184,11 +196,51 @@ impl Catalogue {
     /// otherwise.
     #[must_use]
     pub fn find_with(&self, message: &[u8], captures: &mut Captures) -> Option<usize> {
-        self.trie.find(message, captures).or_else(|| {
-            let behind = self.builtin.as_ref()?;
-            let found = behind.builtin.trie.find(message, captures)?;
-            behind.positions.get(found).copied().flatten()
-        })
+        captures.clear();
+        if message.is_empty() || u32::try_from(message.len()).is_err() {
+            return None;
+        }
+        let start = way::start(message);
+        for (at, position) in captures.recent.of(start).into_iter().enumerate() {
+            let Some(way) = self.way(position.into()) else { break };
+            match way.is(message, captures) {
+                Is::NotIts => {}
+                Is::ItsOrBetter => break,
+                Is::Its => {
+                    captures.recent.found(start, at);
+                    return Some(position.into());
+                }
+            }
+        }
+        self.walk(start, message, captures)
+    }
+
+    /// The way to a template that was found before.
+    fn way(&self, position: usize) -> Option<&Way> {
+        self.ways.get(position)?.get()?.as_ref()
+    }
+
+    /// The long way. What is found is tried first by messages with such a start from then on, if it can be.
+    #[inline(never)]
+    fn walk(&self, start: usize, message: &[u8], captures: &mut Captures) -> Option<usize> {
+        captures.clear();
+        let mut found = self.trie.find(message, captures).map(|rank| (&self.trie, rank));
+        let mut position = found.and_then(|(trie, rank)| trie.index(rank));
+        if let (None, Some(behind)) = (found, &self.builtin) {
+            found = behind.builtin.trie.find(message, captures).map(|rank| (&behind.builtin.trie, rank));
+            let index = found.and_then(|(trie, rank)| trie.index(rank))?;
+            position = behind.positions.get(index).copied().flatten();
+        }
+        let ((trie, rank), position) = found.zip(position)?;
+        let given = if std::ptr::eq(trie, &self.trie) { &[] } else { self.trie.steps() };
+        let way = self.ways.get(position)?.get_or_init(|| {
+            let better = given.iter().chain(trie.steps().iter().take(rank));
+            Way::new(trie.steps().get(rank)?, better.map(Vec::as_slice))
+        });
+        if way.is_some() {
+            captures.recent.enter(start, position);
+        }
+        Some(position)
     }
 
     /// Whether a message of this template may name a block or pool by its constant text. If not, and its captures do

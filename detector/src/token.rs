@@ -109,6 +109,7 @@ impl Tokenizer {
 
     /// Which range a template's parameter is in: `0` for the lowest, and where the template is not refined.
     #[must_use]
+    #[inline]
     pub fn bucket(&self, template: TemplateId, captures: &[Capture]) -> u16 {
         if self.refined.is_empty() {
             return 0;

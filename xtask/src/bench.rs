@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast it is. A bench prints one table and, if asked, writes the same figures as flat JSON.
 //! Machines differ and are never idle, so a figure counts beside those of the same run.
 
+mod agent;
 mod detector;
 mod figures;
 mod rivals;
@@ -24,6 +25,8 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// What the agent takes of its node: CPU, memory, wakeups, disk and network, at a fixed rate of lines and when idle.
+    Agent(agent::Arguments),
     /// The detector's stages on one core, over logs of Hadoop of 2008 and of Hadoop 3.
     Detector(detector::Arguments),
 }
@@ -32,6 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut figures = Figures::of_this_machine();
     println!("{}, {} threads", figures::cpu_model(), figures::threads());
     match &arguments.bench {
+        Bench::Agent(arguments) => agent::run(arguments, &mut figures)?,
         Bench::Detector(arguments) => detector::run(arguments, &mut figures)?,
     }
     arguments.json.as_deref().map_or(Ok(()), |path| figures.write(path))

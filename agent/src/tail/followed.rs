@@ -219,6 +219,24 @@ impl Followed {
         }
     }
 
+    /// Whether its first bytes come next.
+    pub(super) fn begins(&self) -> bool {
+        self.saved.phase == Phase::Followed && self.saved.offset == 0 && self.size > 0
+    }
+
+    /// Takes note that its last record is complete; `true` if that is news and all of it was read.
+    pub(super) fn complete(&mut self) -> bool {
+        let is_news = self.saved.phase == Phase::Followed
+            && !self.quiet_told
+            && self.saved.offset > 0
+            && self.saved.offset >= self.size;
+        if is_news {
+            self.quiet_told = true;
+            self.changed = true;
+        }
+        is_news
+    }
+
     /// What comes next, up to the size seen last.
     pub(super) fn read(&mut self, buffer: &mut [u8], now_ms: i64) -> Step {
         if self.saved.phase != Phase::Followed {

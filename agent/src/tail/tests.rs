@@ -352,3 +352,32 @@ fn a_file_that_cannot_be_opened_is_counted_and_tried_again() {
     assert_eq!(scene.poll(), ["0@0:1\n"]);
     assert_eq!(scene.tail.counts().files_unreadable, 0);
 }
+
+#[test]
+fn the_last_record_of_a_rotated_file_is_closed_before_the_first_line_of_its_successor() {
+    let reads = |scene: &mut Scene| {
+        scene.tail.poll(scene.now_ms);
+        let mut reads = Vec::new();
+        while let Some(read) = scene.tail.read(scene.now_ms) {
+            reads.push(match read {
+                Read::Bytes { file, .. } => format!("{} bytes", file.0),
+                Read::Quiet(file) => format!("{} complete", file.0),
+                Read::End(file) => format!("{} ends", file.0),
+            });
+        }
+        reads
+    };
+    let mut scene = Scene::new();
+    for (age_s, file) in (0..).zip(["a.log", "a.log.2026-01-05", "b.log", "a.log.1", "a.log.2"]) {
+        scene.append(file, "1\n");
+        let modified = std::time::SystemTime::now() - Duration::from_secs(age_s);
+        File::options().write(true).open(scene.path(file)).unwrap().set_modified(modified).unwrap();
+    }
+    let found =
+        ["0 bytes", "0 complete", "1 bytes", "2 bytes", "1 complete", "3 bytes", "3 complete", "4 bytes"];
+    assert_eq!(reads(&mut scene), found);
+    scene.append("a.log", "2\n");
+    fs::remove_file(scene.path("a.log")).unwrap();
+    scene.append("a.log", "3\n");
+    assert_eq!(reads(&mut scene), ["4 bytes", "4 complete", "5 bytes"]);
+}

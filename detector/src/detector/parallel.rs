@@ -1,8 +1,11 @@
 //! One log on several threads. The detector has none of its own: the caller lends them ([`Workers`]).
 //!
 //! A chunk is cut where records start, the pieces are parsed side by side, what they saw for the first time is taken up
-//! in the order of the lines, and then the shards take their events side by side. What comes out is what
+//! in the order of the lines, and then the shards take their events side by side. There are more pieces and shards than
+//! threads, and whoever is done with one takes the next, so that none waits for long. What comes out is what
 //! [`Detector::push`] gives.
+
+use std::sync::{Mutex, PoisonError};
 
 use memchr::{memchr, memrchr};
 
@@ -12,7 +15,10 @@ use crate::head::{Heads, Wrapper};
 use crate::line;
 use crate::parser::{Grammar, Parser, close_record};
 use crate::settings::FileId;
+use crate::shard::Shard;
 
+/// Pieces of a chunk for each thread.
+const PIECES_EACH: usize = 4;
 /// Bytes of a piece that is worth a thread's while.
 const PIECE_BYTES_MIN: usize = 32 * 1_024;
 /// Lines that are looked at for one that starts a record.
@@ -45,7 +51,7 @@ impl Workers for Serial {
 }
 
 impl Detector {
-    /// As [`push`](Self::push), with the work shared among `workers`. Chunks of a megabyte or more keep them busy.
+    /// As [`push`](Self::push), with the work shared among `workers`. Chunks of a megabyte for each keep them busy.
     pub fn push_with(
         &mut self,
         file: FileId,
@@ -53,32 +59,32 @@ impl Detector {
         bytes: &[u8],
         workers: &impl Workers,
     ) -> Reports<'_> {
-        let count = workers.count().min(bytes.len() / PIECE_BYTES_MIN).max(1);
-        if count == 1 {
+        let pieces = (workers.count() * PIECES_EACH).min(bytes.len() / PIECE_BYTES_MIN);
+        if workers.count() == 1 || pieces < 2 {
             return self.push(file, offset, bytes);
         }
-        self.hire(count);
+        self.hire(pieces, workers.count());
         let mut known = self.at(file, offset);
-        self.parse(&mut known, bytes, count, workers);
+        self.parse(&mut known, bytes, pieces, workers);
         self.files.insert(file, known);
-        self.apply_with(file, count, workers)
+        self.apply_with(file, workers)
     }
 
     /// As [`finish`](Self::finish), with the work shared among `workers`.
     pub fn finish_with(&mut self, workers: &impl Workers) -> Reports<'_> {
-        let count = workers.count().clamp(1, self.shards.len());
-        self.hire(count);
-        let (law, shards, crew) = self.court();
-        let share = shards.len().div_ceil(count);
-        let tasks = shards.chunks_mut(share).zip(crew).map(|(shards, worker)| {
-            Box::new(move || shards.iter_mut().for_each(|shard| shard.finish(law, &mut worker.judge)))
-                as Task<'_>
+        self.hire(1, workers.count());
+        let (law, shards, judges, _) = self.court();
+        let shards = Mutex::new(shards.iter_mut());
+        let shards = &shards;
+        let tasks = judges.iter_mut().take(workers.count()).map(|judge| {
+            Box::new(move || each(shards, |shard: &mut Shard| shard.finish(law, judge))) as Task<'_>
         });
         workers.run(tasks.collect());
         self.collect()
     }
 
-    /// Parses `bytes` of a file into the batches of the first `count` workers, in the order of the lines.
+    /// Parses `bytes` of a file in `count` pieces or fewer into the batches of the first workers, in the order of the
+    /// lines.
     fn parse(&mut self, known: &mut File, bytes: &[u8], count: usize, workers: &impl Workers) {
         let (grammar, crew) = self.school();
         let Some(first) = crew.first_mut() else { return };
@@ -96,11 +102,9 @@ impl Detector {
             close_record(grammar, &mut known.records, &mut first.batch);
         }
         let mut pieces = pieces(known, bytes, &cuts);
-        let tasks = pieces
-            .iter_mut()
-            .zip(crew.iter_mut())
-            .map(|(piece, worker)| Box::new(move || piece.parse(grammar, worker)) as Task<'_>);
-        workers.run(tasks.collect());
+        let queue = Mutex::new(pieces.iter_mut().zip(crew.iter_mut()));
+        let parse = || each(&queue, |(piece, worker): (&mut Piece<'_>, _)| piece.parse(grammar, worker));
+        workers.run((0..workers.count()).map(|_| Box::new(parse) as Task<'_>).collect());
         let (mut parsed, mut last) = (start, 0);
         for (at, piece) in pieces.into_iter().enumerate() {
             let same_layout = piece.file.heads.layout() == known.heads.layout();
@@ -120,32 +124,35 @@ impl Detector {
         }
     }
 
-    fn apply_with(&mut self, file: FileId, count: usize, workers: &impl Workers) -> Reports<'_> {
+    fn apply_with(&mut self, file: FileId, workers: &impl Workers) -> Reports<'_> {
         for worker in &mut self.crew {
             self.statements.adopt(&mut worker.batch.contents);
         }
         let now_ms = self.now_ms;
-        let (law, shards, crew) = self.court();
-        let (mut batches, mut judges) = (Vec::new(), Vec::new());
-        for Worker { batch, judge, .. } in crew.iter_mut() {
-            batches.push(&*batch);
-            judges.push(judge);
-        }
-        let share = shards.len().div_ceil(count);
-        let batches = &batches;
-        let tasks = shards.chunks_mut(share).zip(judges).enumerate().map(|(at, (shards, judge))| {
-            let first = at * share;
-            Box::new(move || {
-                for (number, shard) in (first..).zip(shards) {
-                    for events in batches.iter().filter_map(|batch| batch.events.get(number)) {
-                        shard.apply(law, judge, file, events, now_ms);
-                    }
+        let (law, shards, judges, crew) = self.court();
+        let crew = &*crew;
+        let queue = &Mutex::new(shards.iter_mut().enumerate());
+        let tasks = judges.iter_mut().take(workers.count()).map(|judge| {
+            let apply = move |(number, shard): (usize, &mut Shard)| {
+                for Worker { batch, .. } in crew {
+                    let events = batch.events.get(number).map_or(&[][..], Vec::as_slice);
+                    shard.apply(law, judge, file, (events, &batch.contents), now_ms);
                 }
-            }) as Task<'_>
+            };
+            Box::new(move || each(queue, apply)) as Task<'_>
         });
         workers.run(tasks.collect());
         self.crew.iter_mut().for_each(|worker| worker.batch.clear());
         self.collect()
+    }
+}
+
+/// Takes one after the other from what several threads take from.
+fn each<T>(queue: &Mutex<impl Iterator<Item = T>>, mut take: impl FnMut(T)) {
+    // A thread that panicked took its own part with it, and the queue is as good as before.
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    while let Some(part) = next() {
+        take(part);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Heads of plain text: HDFS_v1, Hadoop's log4j patterns with their variants, and Hadoop's console.
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr_iter;
 
 use super::stamp;
 use super::{Head, Level};
+use crate::template::scan;
 use crate::time::Zone;
 
 /// Places at which a thread's name may end that are tried beyond the one where its brackets close.
@@ -137,8 +138,7 @@ fn closing_bracket(name: &[u8]) -> Option<usize> {
 /// no part of it. The message may be empty.
 #[inline]
 fn logger_message(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = memchr(b' ', text).unwrap_or(text.len());
-    let (word, rest) = text.split_at_checked(end)?;
+    let (word, rest) = text.split_at_checked(scan::word_end(text))?;
     match word {
         [logger @ .., b':'] => {
             let logger = without_line(logger);

@@ -99,8 +99,8 @@ impl Miner {
     /// What [`restore`](Self::restore) needs.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let state = |(text, seen): (&Box<str>, &Seen)| state(text, *seen);
-        Snapshot { texts: self.texts.iter().rev().map(state).collect(), evicted: self.evicted }
+        let texts = self.texts.iter().rev().map(|(text, seen)| state(text, *seen)).collect();
+        Snapshot { texts, evicted: self.evicted }
     }
 
     /// Notes from now on which texts change, for [`take_changes`](Self::take_changes).

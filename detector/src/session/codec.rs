@@ -9,12 +9,8 @@ use crate::settings::FileId;
 
 /// Bytes that one event takes at most: its first byte and five numbers, three of 32 bits and two of 64.
 pub(crate) const EVENT_BYTES_MAX: usize = 1 + 3 * 5 + 2 * 10;
-/// Room for them.
-const ENCODED_BYTES: usize = 40;
-/// Bytes that are written and read at once.
+/// Bytes that a short event is written and read with at once.
 const WORD_BYTES: usize = 16;
-/// The same where less room is left.
-const HALF_BYTES: usize = 8;
 
 const MS: i64 = 1_000;
 
@@ -51,35 +47,62 @@ pub(crate) struct Last {
 
 /// An event as bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Encoded {
-    bytes: [u8; ENCODED_BYTES],
-    len: usize,
+pub(crate) enum Encoded {
+    /// At most [`WORD_BYTES`].
+    Short {
+        /// First byte, statement and time, zeros behind.
+        head: u64,
+        /// Where the offset begins.
+        at: usize,
+        offset: u64,
+        len: usize,
+    },
+    Full {
+        bytes: [u8; EVENT_BYTES_MAX],
+        len: usize,
+    },
 }
-
-const _: () = assert!(EVENT_BYTES_MAX <= ENCODED_BYTES, "an event fits its buffer");
 
 impl Encoded {
     /// Bytes it takes.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        match self {
+            Self::Short { len, .. } | Self::Full { len, .. } => *len,
+        }
     }
 
     /// Writes it to the start of `room`, which has at least as many bytes; what is behind them may change too.
     #[inline]
     pub(crate) fn write(&self, room: &mut [u8]) {
-        if self.len <= WORD_BYTES
-            && let (Some(place), Some(word)) =
-                (room.first_chunk_mut::<WORD_BYTES>(), self.bytes.first_chunk::<WORD_BYTES>())
-        {
-            *place = *word;
-        } else if self.len <= HALF_BYTES
-            && let (Some(place), Some(half)) =
-                (room.first_chunk_mut::<HALF_BYTES>(), self.bytes.first_chunk::<HALF_BYTES>())
-        {
-            *place = *half;
-        } else if let (Some(place), Some(bytes)) = (room.get_mut(..self.len), self.bytes.get(..self.len)) {
-            place.copy_from_slice(bytes);
+        match self {
+            Self::Short { head, at, offset, len } => match room.first_chunk_mut::<WORD_BYTES>() {
+                Some(room) => put(room, *head, *at, *offset),
+                None => {
+                    let mut word = [0; WORD_BYTES];
+                    put(&mut word, *head, *at, *offset);
+                    copy(room, &word, *len);
+                }
+            },
+            Self::Full { bytes, len } => copy(room, bytes, *len),
         }
+    }
+}
+
+/// Writes a short event: two words, of which the second one covers what the first one has beyond it.
+#[inline]
+fn put(room: &mut [u8; WORD_BYTES], head: u64, at: usize, offset: u64) {
+    if let Some(place) = room.first_chunk_mut() {
+        *place = head.to_le_bytes();
+    }
+    if let Some(place) = room.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = offset.to_le_bytes();
+    }
+}
+
+fn copy(room: &mut [u8], bytes: &[u8], len: usize) {
+    if let (Some(room), Some(bytes)) = (room.get_mut(..len), bytes.get(..len)) {
+        room.copy_from_slice(bytes);
     }
 }
 
@@ -106,32 +129,32 @@ pub(crate) fn encode(last: Last, event: &SessionEvent) -> Encoded {
         Ok(statement) if statement < STATEMENT => (statement, 0),
         _ => (STATEMENT, 1),
     };
-    let word = u128::from(time_code | offset_code << 2 | code << 4)
-        | if statement_bytes == 0 { 0 } else { u128::from(statement) << 8 }
-        | u128::from(time) << (8 + 8 * statement_bytes)
-        | u128::from(offset) << (8 + 8 * (statement_bytes + time_bytes));
-    let mut encoded =
-        Encoded { bytes: [0; ENCODED_BYTES], len: size(1 + statement_bytes + time_bytes + offset_bytes) };
-    if let Some(bytes) = encoded.bytes.first_chunk_mut() {
-        *bytes = word.to_le_bytes();
-    }
-    encoded
+    let head = u64::from(time_code | offset_code << 2 | code << 4)
+        | if statement_bytes == 0 { 0 } else { statement << 8 }
+        | time << (8 + 8 * statement_bytes);
+    let at = size(1 + statement_bytes + time_bytes);
+    Encoded::Short { head, at, offset, len: at + size(offset_bytes) }
 }
 
 /// An event that does not fit the short form: no field depends on the one before.
 #[cold]
 fn full(event: &SessionEvent) -> Encoded {
-    let mut encoded = Encoded { bytes: [0; ENCODED_BYTES], len: 0 };
-    encoded.byte(FULL << 4);
-    encoded.varint(event.statement.into());
-    encoded.varint(event.file.0.into());
-    encoded.varint(event.bytes.into());
-    encoded.varint(zigzag(event.time_ms));
-    encoded.varint(event.offset);
-    encoded
+    let mut writer = Writer { bytes: [0; EVENT_BYTES_MAX], len: 0 };
+    writer.byte(FULL << 4);
+    writer.varint(event.statement.into());
+    writer.varint(event.file.0.into());
+    writer.varint(event.bytes.into());
+    writer.varint(zigzag(event.time_ms));
+    writer.varint(event.offset);
+    Encoded::Full { bytes: writer.bytes, len: writer.len }
 }
 
-impl Encoded {
+struct Writer {
+    bytes: [u8; EVENT_BYTES_MAX],
+    len: usize,
+}
+
+impl Writer {
     fn byte(&mut self, byte: u8) {
         if let Some(place) = self.bytes.get_mut(self.len) {
             *place = byte;
@@ -207,10 +230,11 @@ impl<'a> Events<'a> {
         if len < 16
             && let Some(word) = self.bytes.first_chunk::<WORD_BYTES>()
         {
-            let word = u128::from_le_bytes(*word);
+            let half = |at: u32| Some(u64::from_le_bytes(*word.get(size(at)..)?.first_chunk()?));
+            let field = |at: u32, bytes: u32| Some(half(at)? & ones(bytes));
+            let fields = [field(0, statement)?, field(statement, time)?, field(statement + time, offset)?];
             self.bytes = self.bytes.get(size(len)..)?;
-            let field = |at: u32, bytes: u32| low_half(word >> (8 * at)) & ones(bytes);
-            return Some([field(0, statement), field(statement, time), field(statement + time, offset)]);
+            return Some(fields);
         }
         Some([self.take(statement)?, self.take(time)?, self.take(offset)?])
     }
@@ -268,11 +292,6 @@ fn unzigzag(value: u64) -> i64 {
 #[inline]
 fn ones(bytes: u32) -> u64 {
     u64::MAX.checked_shr(64 - 8 * bytes).unwrap_or(0)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
-fn low_half(word: u128) -> u64 {
-    word as u64
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low byte is what is asked for")]

@@ -6,8 +6,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Contents, LEVELS, NameId, Named, Statement, StatementId, level_number};
+use super::{Contents, Known, LEVELS, NameId, Named, Statement, StatementId, level_number};
 use crate::head::Level;
+use crate::session::PoolId;
 use crate::tally::TemplateCount;
 use crate::template::{Catalogue, TemplateId};
 use crate::token::{Token, Tokenizer};
@@ -81,7 +82,7 @@ impl Statements {
         statements
     }
 
-    /// Takes what a reader saw for the first time.
+    /// Takes what a reader saw for the first time, and tells it what all know it by.
     pub(crate) fn adopt(&mut self, contents: &mut Contents) {
         for name in contents.names.drain(..) {
             let (names, names_max) = match name.of {
@@ -97,18 +98,18 @@ impl Statements {
             if !self.numbers.contains_key(&statement.id().0) && self.entries.len() < STATEMENTS_MAX {
                 self.push(&statement);
             }
+            let number = self.number(statement.id());
+            contents.taken.statements.push(Known { number, is_unknown: self.is_unknown(number) });
+        }
+        for NameId(id) in contents.pools.drain(..) {
+            contents.taken.pools.push(PoolId(u16::try_from(self.pools.number(id)).unwrap_or(0)));
         }
     }
 
     /// The number of a statement that was adopted; that of the shared one if there was no room.
-    pub(crate) fn number(&self, StatementId(id): StatementId) -> u32 {
+    fn number(&self, StatementId(id): StatementId) -> u32 {
         let number = self.numbers.get(&id).copied();
         number.unwrap_or_else(|| u32::MAX - u32::from(level_number(StatementId(id).level())))
-    }
-
-    /// The number of a pool that was adopted.
-    pub(crate) fn pool(&self, NameId(id): NameId) -> u16 {
-        u16::try_from(self.pools.number(id)).unwrap_or(0)
     }
 
     pub(crate) fn pool_name(&self, number: u16) -> &str {
@@ -126,7 +127,7 @@ impl Statements {
     }
 
     /// Whether the model's vocabulary lacks the template.
-    pub(crate) fn is_unknown(&self, number: u32) -> bool {
+    fn is_unknown(&self, number: u32) -> bool {
         self.token(number) == Token::UNKNOWN
     }
 

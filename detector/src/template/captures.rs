@@ -1,7 +1,7 @@
 //! What the wildcards of a matched template took.
 
 use super::part::Wildcard;
-use super::trie::Recent;
+use super::way::Recent;
 use crate::key::{BlockId, Key};
 
 /// Wildcards of one template whose text is kept; further ones match but are not kept.
@@ -27,31 +27,38 @@ impl Capture {
 /// What the wildcards of a matched template took, in order. At most [`CAPTURES_MAX`] are kept.
 #[derive(Clone, Debug)]
 pub struct Captures {
+    settled: Settled,
+    /// What was found last with these captures, which makes the next search short.
+    pub(super) recent: Recent,
+}
+
+/// What the wildcards of one match took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settled {
     all: [Capture; CAPTURES_MAX],
     count: usize,
     hides: bool,
-    /// What was found last with these captures, which makes the next search short.
-    pub(super) recent: Recent,
 }
 
 impl Captures {
     /// Without captures, to be filled by [`find_with`](super::Catalogue::find_with) again and again.
     #[must_use]
     pub fn new() -> Self {
-        Self { all: [Capture::NONE; CAPTURES_MAX], count: 0, hides: false, recent: Recent::NONE }
+        let settled = Settled { all: [Capture::NONE; CAPTURES_MAX], count: 0, hides: false };
+        Self { settled, recent: Recent::NONE }
     }
 
     /// The captures in the order of the wildcards.
     #[must_use]
     pub fn as_slice(&self) -> &[Capture] {
-        self.all.get(..self.count).unwrap_or(&self.all)
+        self.settled.all.get(..self.settled.count).unwrap_or(&self.settled.all)
     }
 
     /// Whether a block or a pool may stand in the message beyond the captured blocks and the template's constants: in
     /// free text, in a host name, in a list of blocks, in what is not kept.
     #[must_use]
     pub fn may_hide_keys(&self) -> bool {
-        self.hides
+        self.settled.hides
     }
 
     /// The captured blocks as [`key::find`](crate::key::find) gives them: one without a pool of its own gets the first
@@ -72,13 +79,13 @@ impl Captures {
     }
 
     pub(super) fn clear(&mut self) {
-        (self.count, self.hides) = (0, false);
+        (self.settled.count, self.settled.hides) = (0, false);
     }
 
     /// Puts a capture behind the first `count` ones; `false` if there is no room.
     #[inline]
     pub(super) fn put(&mut self, count: usize, capture: Capture) -> bool {
-        match self.all.get_mut(count) {
+        match self.settled.all.get_mut(count) {
             Some(place) => {
                 *place = capture;
                 true
@@ -90,7 +97,16 @@ impl Captures {
     /// Settles that the first `count` captures are the ones.
     #[inline]
     pub(super) fn settle(&mut self, count: usize, hides: bool) {
-        (self.count, self.hides) = (count, hides);
+        (self.settled.count, self.settled.hides) = (count, hides);
+    }
+
+    /// A copy of what was taken, for [`restore`](Self::restore).
+    pub(super) fn settled(&self) -> Settled {
+        self.settled
+    }
+
+    pub(super) fn restore(&mut self, settled: Settled) {
+        self.settled = settled;
     }
 }
 

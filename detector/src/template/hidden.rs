@@ -1,20 +1,38 @@
 //! Whether the constants of a template may name a block or a pool, alone or together with what stands beside them.
 
+use memchr::memchr3_iter;
+
 use super::part::{Part, Wildcard};
 use super::scan;
 
-/// What every name of a block or pool begins with; no text without suspect bytes holds one.
+/// What every name of a block or pool begins with; no text without suspect bytes holds one. Each ends with another
+/// byte, which [`in_text`] looks for.
 const NEEDLES: [&[u8]; 3] = [b"blk_", b"lockId=", b"BP-"];
 
 /// Whether a message of this template may name a block or pool otherwise than by its block wildcards, or its wildcards'
-/// text other than by suspect bytes.
+/// text other than by suspect bytes or, where it is free, by all of a needle.
 pub(super) fn names_blocks(parts: &[Part]) -> bool {
-    let spelled = (0..parts.len()).any(|at| {
-        let length = if let Some(Part::Constant(text)) = parts.get(at) { text.len() } else { 1 };
-        (0..length)
-            .any(|used| NEEDLES.iter().any(|needle| spells(parts.get(at..).unwrap_or(&[]), used, needle)))
-    });
-    spelled || blocks_unseparated(parts)
+    let spelled_from = |at: usize| {
+        let from = parts.get(at..).unwrap_or(&[]);
+        match from {
+            [Part::Constant(text), ..] => (0..text.len()).any(|used| is_spelled(from, used)),
+            [Part::Wildcard(kind), behind @ ..] if kind.is_free() => goes_on_behind_free(behind),
+            _ => is_spelled(from, 0),
+        }
+    };
+    (0..parts.len()).any(spelled_from) || blocks_unseparated(parts)
+}
+
+fn is_spelled(parts: &[Part], used: usize) -> bool {
+    NEEDLES.iter().any(|needle| spells(parts, used, needle))
+}
+
+/// Whether a needle may begin in the free text before `parts` and end in what they stand for.
+fn goes_on_behind_free(parts: &[Part]) -> bool {
+    let spelled = |needle: &[u8]| {
+        (1..needle.len()).any(|taken| spells(parts, 0, needle.get(taken..).unwrap_or_default()))
+    };
+    NEEDLES.iter().any(|needle| spelled(needle))
 }
 
 /// Whether `needle` may stand at the start of `parts`, without the first `used` bytes of a constant or inside of a
@@ -27,15 +45,16 @@ fn spells(parts: &[Part], used: usize, needle: &[u8]) -> bool {
             Some(&own) => own == byte && spells(parts, used + 1, further),
             None => spells(behind, 0, needle),
         },
+        // A needle that has begun before may go on in any text.
+        Part::Wildcard(kind) if kind.is_free() => true,
         Part::Wildcard(kind) => {
-            let goes_on = holds(*kind, byte) && (spells(parts, 0, further) || spells(behind, 0, further));
-            goes_on || (*kind == Wildcard::Any && spells(behind, 0, needle))
+            holds(*kind, byte) && (spells(parts, 0, further) || spells(behind, 0, further))
         }
     }
 }
 
-/// Whether a wildcard may hold this byte of a needle and yet be free of suspect bytes. The free ones count as suspect
-/// whatever they hold, and a block ends in a digit, which no needle has.
+/// Whether a typed wildcard may hold this byte of a needle and yet be free of suspect bytes. A block ends in a digit,
+/// which no needle has.
 fn holds(kind: Wildcard, byte: u8) -> bool {
     match kind {
         Wildcard::Host | Wildcard::Addresses => scan::is_host(byte) && !scan::is_suspect(byte),
@@ -43,6 +62,15 @@ fn holds(kind: Wildcard, byte: u8) -> bool {
         Wildcard::Number | Wildcard::DurationMs | Wildcard::Bytes | Wildcard::Count => byte == b'-',
         Wildcard::Block | Wildcard::Blocks | Wildcard::Any | Wildcard::Path | Wildcard::Volume => false,
     }
+}
+
+/// Whether free text holds a needle.
+pub(super) fn in_text(text: &[u8]) -> bool {
+    let ends_needle = |at: usize| {
+        let before = text.get(..=at).unwrap_or(text);
+        NEEDLES.iter().any(|needle| before.ends_with(needle))
+    };
+    memchr3_iter(b'_', b'=', b'-', text).any(ends_needle)
 }
 
 /// Whether what stands before a block may become part of its pool's name.

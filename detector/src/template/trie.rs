@@ -12,16 +12,16 @@
 //! regexes that says which templates to try.
 
 mod build;
-mod program;
 mod rival;
 mod walk;
 
 use memchr::memmem::Finder;
 
 use super::captures::Captures;
+use super::constant::Constant;
 use super::part::Wildcard;
-use program::Op;
-pub(super) use program::Recent;
+use super::step::Step;
+pub(super) use walk::{TRIES_MAX, accepts};
 
 /// No template, or no table.
 const NONE: u32 = u32::MAX;
@@ -39,9 +39,8 @@ pub(super) struct Trie {
     needles: Vec<Finder<'static>>,
     /// By rank.
     templates: Vec<Ranked>,
-    /// Programs of the templates by rank, as lists of `ops`; empty where there is none.
-    programs: Vec<List>,
-    ops: Vec<Op>,
+    /// By rank.
+    steps: Vec<Vec<Step>>,
 }
 
 /// A template as the trie knows it.
@@ -87,17 +86,6 @@ struct Edge {
     target: Node,
 }
 
-/// A constant, empty where an edge has none.
-#[derive(Clone, Copy, Debug)]
-struct Constant {
-    /// The first eight bytes, zeros behind the last one.
-    head: u64,
-    /// Ones where the head has a byte.
-    mask: u64,
-    /// All bytes, in the trie's constants.
-    text: List,
-}
-
 /// What an edge takes behind its constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Take {
@@ -120,20 +108,19 @@ enum Take {
 }
 
 impl Trie {
-    /// As [`Catalogue::find_with`](super::Catalogue::find_with).
-    #[inline]
+    /// The template that a message was written by, as its rank; `captures` holds what its wildcards took.
     pub(super) fn find(&self, message: &[u8], captures: &mut Captures) -> Option<usize> {
-        captures.clear();
-        let (start, rank) = program::find(self, message, captures);
-        let rank = match rank {
-            Some(rank) => rank,
-            None => {
-                let rank = walk::find(self, message, captures)?;
-                program::remember(self, start, rank, captures);
-                rank
-            }
-        };
-        Some(self.templates.get(rank as usize)?.index)
+        walk::find(self, message, captures).map(|rank| rank as usize)
+    }
+
+    /// Position of the template of a rank among those given.
+    pub(super) fn index(&self, rank: usize) -> Option<usize> {
+        self.templates.get(rank).map(|template| template.index)
+    }
+
+    /// Steps of the templates, by rank.
+    pub(super) fn steps(&self) -> &[Vec<Step>] {
+        &self.steps
     }
 }
 

@@ -54,15 +54,16 @@ impl Pieces {
         Ok(self.buffer.get(..count).filter(|piece| !piece.is_empty()))
     }
 
-    /// As [`next`](Self::next), with a megabyte for each of `threads`.
-    pub(crate) fn next_for(&mut self, threads: usize) -> io::Result<Option<&[u8]>> {
-        self.buffer.resize(threads * THREAD_BYTES, 0);
+    /// Fills `buffer` with the next megabyte for each of `threads`; leaves it empty at the end of the file.
+    pub(crate) fn fill(&mut self, threads: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
+        buffer.resize(threads * THREAD_BYTES, 0);
         let mut filled = 0;
         loop {
-            let count = self.file.read(self.buffer.get_mut(filled..).unwrap_or_default())?;
+            let count = self.file.read(buffer.get_mut(filled..).unwrap_or_default())?;
             filled += count;
-            if count == 0 || filled == self.buffer.len() {
-                return Ok(self.buffer.get(..filled).filter(|piece| !piece.is_empty()));
+            if count == 0 || filled == buffer.len() {
+                buffer.truncate(filled);
+                return Ok(());
             }
         }
     }

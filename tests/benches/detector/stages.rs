@@ -201,9 +201,18 @@ fn detect_on(pieces: &mut Pieces, detector: &mut Detector, threads: &Threads) ->
     let file = FileId(0);
     let mut bytes = 0;
     let mut reports = 0;
-    while let Some(piece) = pieces.next_for(THREADS)? {
-        reports += detector.push_with(file, bytes, piece, threads).map(black_box).count() as u64;
-        bytes += piece.len() as u64;
+    let (mut chunk, mut next) = (Vec::new(), Vec::new());
+    pieces.fill(THREADS, &mut chunk)?;
+    while !chunk.is_empty() {
+        // What comes next is read meanwhile, by whoever has nothing else to do.
+        let (found, read) = threads.both(
+            || detector.push_with(file, bytes, &chunk, threads).map(black_box).count() as u64,
+            || pieces.fill(THREADS, &mut next),
+        );
+        read?;
+        reports += found;
+        bytes += chunk.len() as u64;
+        std::mem::swap(&mut chunk, &mut next);
     }
     let lines = detector.end_of_file(file).lines_read;
     reports += detector.finish_with(threads).map(black_box).count() as u64;

@@ -18,6 +18,17 @@ impl Threads {
     }
 }
 
+impl Threads {
+    /// Does both on the pool's threads, side by side as far as that goes.
+    pub(crate) fn both<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        self.0.install(|| rayon::join(one, other))
+    }
+}
+
 impl Workers for Threads {
     fn count(&self) -> usize {
         THREADS

@@ -5,22 +5,10 @@ use std::cmp::Reverse;
 
 use memchr::memmem::Finder;
 
-use super::{Constant, Edge, List, NONE, Node, Ranked, Take, Trie, program, rival};
+use super::{Edge, List, NONE, Node, Ranked, Take, Trie, rival};
+use crate::template::constant::Constant;
 use crate::template::part::{Part, Wildcard, constant_bytes, starts_free};
-use crate::template::scan;
-
-/// One step of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Constant(Vec<u8>),
-    Typed(Wildcard),
-    LastException,
-    Nothing,
-    Run(Wildcard),
-    Last(Wildcard),
-    Until(Wildcard, Vec<u8>),
-    Search(Wildcard, Vec<u8>),
-}
+use crate::template::step::{Step, may_start, steps};
 
 /// A node of the tree.
 #[derive(Clone, Debug)]
@@ -53,36 +41,8 @@ impl Trie {
         let last_words = all_steps.iter().zip(0..).map(|template| !beaten(template));
         let templates: Vec<Ranked> =
             order.iter().zip(last_words).map(|(&index, last_word)| Ranked { index, last_word }).collect();
-        let mut flat = Flat::new(templates);
-        for (rank, steps) in all_steps.iter().enumerate() {
-            let ops = program::program(steps, |text| flat.constant(text));
-            let has_last_word = flat.trie.templates.get(rank).is_some_and(|template| template.last_word);
-            flat.trie.add_program(ops.filter(|_| has_last_word));
-        }
-        flat.finish(&tree.forks)
+        Flat::new(templates, all_steps).finish(&tree.forks)
     }
-}
-
-fn steps(parts: &[Part]) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut rest = parts;
-    while let Some((part, behind)) = rest.split_first() {
-        rest = behind;
-        steps.push(match (part, behind) {
-            (Part::Constant(text), _) => Step::Constant(text.clone()),
-            (Part::Wildcard(kind), [Part::Constant(needle), further @ ..]) if kind.is_free() => {
-                rest = further;
-                let last = further.is_empty();
-                if last { Step::Until(*kind, needle.clone()) } else { Step::Search(*kind, needle.clone()) }
-            }
-            (Part::Wildcard(kind), []) if kind.is_free() => Step::Last(*kind),
-            (Part::Wildcard(Wildcard::Any), _) => Step::Nothing,
-            (Part::Wildcard(kind), _) if kind.is_free() => Step::Run(*kind),
-            (Part::Wildcard(Wildcard::Exception), []) => Step::LastException,
-            (Part::Wildcard(kind), _) => Step::Typed(*kind),
-        });
-    }
-    steps
 }
 
 struct Tree {
@@ -181,9 +141,9 @@ const TABLE_EDGES_MIN: usize = 4;
 const NOWHERE: Node = Node { rank: NONE, table: NONE, ahead: 0, list: List { start: 0, end: 0 } };
 
 impl Flat {
-    fn new(templates: Vec<Ranked>) -> Self {
-        let (edges, tables, constants, needles, programs, ops) = Default::default();
-        let trie = Trie { root: NOWHERE, edges, tables, constants, needles, templates, programs, ops };
+    fn new(templates: Vec<Ranked>, steps: Vec<Vec<Step>>) -> Self {
+        let (edges, tables, constants, needles) = Default::default();
+        let trie = Trie { root: NOWHERE, edges, tables, constants, needles, templates, steps };
         Self { trie, targets: Vec::new(), jobs: Vec::new(), plain: Vec::new() }
     }
 
@@ -303,17 +263,8 @@ impl Flat {
         self.jobs.len() - 1
     }
 
-    fn constant(&mut self, text: &[u8]) -> Constant {
-        let start = index(self.trie.constants.len());
-        self.trie.constants.extend_from_slice(text);
-        let bits = 8 * u32::try_from(text.len()).unwrap_or(8).min(8);
-        let mask = u64::MAX.checked_shr(64 - bits).unwrap_or(0);
-        let all = List { start, end: index(self.trie.constants.len()) };
-        Constant { head: scan::load(text, 0), mask, text: all }
-    }
-
     fn edge(&mut self, constant: &[u8], step: &Step, best: u32, target: usize) -> Draft {
-        let constant = self.constant(constant);
+        let constant = Constant::new(constant, &mut self.trie.constants);
         let take = self.take(step);
         Draft { edge: Edge { constant, take, best, target: NOWHERE }, target }
     }
@@ -359,17 +310,4 @@ fn order(step: &Step) -> u8 {
 
 fn may_be_empty(step: &Step) -> bool {
     matches!(step, Step::Nothing | Step::Last(Wildcard::Any))
-}
-
-/// Whether what a step takes may start with this byte.
-pub(super) fn may_start(step: &Step, byte: u8) -> bool {
-    match step {
-        Step::Constant(text) => text.first() == Some(&byte),
-        Step::Typed(Wildcard::Block | Wildcard::Blocks) => matches!(byte, b'b' | b'B'),
-        Step::Typed(Wildcard::Host | Wildcard::Addresses) => scan::is_host(byte),
-        Step::Typed(Wildcard::Exception) | Step::LastException => scan::starts_class(byte),
-        Step::Typed(_) => byte.is_ascii_digit() || byte == b'-',
-        Step::Run(_) | Step::Last(Wildcard::Volume) => byte != b' ',
-        Step::Nothing | Step::Last(_) | Step::Until(..) | Step::Search(..) => true,
-    }
 }

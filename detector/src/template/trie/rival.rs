@@ -2,9 +2,10 @@
 //! Told from the templates alone; where that is not plain, the answer is that there may be one.
 
 use super::NONE;
-use super::build::{Branch, Fork, Step, may_start};
+use super::build::{Branch, Fork};
 use crate::template::part::Wildcard;
 use crate::template::scan;
+use crate::template::step::{Step, may_start};
 
 /// Whether a template of a better rank may match a message that these steps match.
 pub(super) fn beaten(forks: &[Fork], steps: &[Step], rank: u32) -> bool {

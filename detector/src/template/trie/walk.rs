@@ -3,8 +3,9 @@
 
 use memchr::memchr;
 
-use super::{Constant, Edge, NONE, Node, Take, Trie};
-use crate::template::captures::{Capture, Captures};
+use super::{Edge, NONE, Node, Take, Trie};
+use crate::template::captures::{Capture, Captures, Settled};
+use crate::template::hidden;
 use crate::template::part::Wildcard;
 use crate::template::scan;
 
@@ -22,7 +23,7 @@ struct Walk<'a> {
     /// The best rank found so far.
     best: u32,
     /// Its captures, once those at hand are about to be overwritten.
-    kept: Option<Captures>,
+    kept: Option<Settled>,
     /// No better one can be found.
     done: bool,
     depth: u32,
@@ -49,11 +50,8 @@ struct Place<'a> {
     hides: bool,
 }
 
-/// The rank of the template that a message was written by.
+/// The rank of the template that a message was written by, which is neither empty nor has 4 GiB.
 pub(super) fn find(trie: &Trie, message: &[u8], captures: &mut Captures) -> Option<u32> {
-    if message.is_empty() || u32::try_from(message.len()).is_err() {
-        return None;
-    }
     let mut walk = Walk {
         trie,
         message,
@@ -67,7 +65,7 @@ pub(super) fn find(trie: &Trie, message: &[u8], captures: &mut Captures) -> Opti
     walk.visit(Place { node: &trie.root, at: 0, taken: 0, hides: false });
     let Walk { best, kept, .. } = walk;
     if let Some(kept) = kept {
-        *captures = kept;
+        captures.restore(kept);
     }
     (best != NONE).then_some(best)
 }
@@ -150,7 +148,7 @@ impl<'a> Walk<'a> {
     #[inline(always)]
     fn step(&mut self, edge: &'a Edge, place: Place<'a>) -> Option<Place<'a>> {
         let message = self.message;
-        let at = constant(message, place.at, &self.trie.constants, &edge.constant)?;
+        let at = edge.constant.behind(message, place.at, &self.trie.constants)?;
         let (kind, end, value, hides) = match edge.take {
             Take::Constant => return Some(Place { node: &edge.target, at, ..place }),
             Take::Typed(Wildcard::Block) => {
@@ -181,7 +179,8 @@ impl<'a> Walk<'a> {
             }
             free => {
                 let (kind, end, next) = self.free(free, at)?;
-                let took = Taken { kind, start: at, end, value: 0, hides: end > at };
+                let hides = hidden::in_text(message.get(at..end).unwrap_or_default());
+                let took = Taken { kind, start: at, end, value: 0, hides };
                 return Some(Place { at: next, ..self.took(edge, place, took) });
             }
         };
@@ -193,7 +192,7 @@ impl<'a> Walk<'a> {
     fn took(&mut self, edge: &'a Edge, place: Place<'a>, took: Taken) -> Place<'a> {
         let Taken { kind, start, end, value, hides } = took;
         if self.best != NONE && self.kept.is_none() {
-            self.kept = Some(self.captures.clone());
+            self.kept = Some(self.captures.settled());
         }
         let kept = self
             .captures
@@ -214,7 +213,7 @@ impl<'a> Walk<'a> {
         }
         let took = Taken { kind: Wildcard::Exception, start: place.at, end, value: 0, hides };
         let place = self.took(edge, place, took);
-        Some(Place { at: self.message.len(), hides: place.hides | !rest.is_empty(), ..place })
+        Some(Place { at: self.message.len(), hides: place.hides | hidden::in_text(rest), ..place })
     }
 
     /// What a free wildcard takes whose end is certain: its kind, that end, and where to go on.
@@ -250,7 +249,8 @@ impl<'a> Walk<'a> {
             if !message.get(place.at..start).is_some_and(|text| accepts(kind, text)) {
                 return;
             }
-            let took = Taken { kind, start: place.at, end: start, value: 0, hides: start > place.at };
+            let hides = hidden::in_text(message.get(place.at..start).unwrap_or_default());
+            let took = Taken { kind, start: place.at, end: start, value: 0, hides };
             let next = self.took(edge, place, took);
             self.visit_deeper(Place { at: start + needle.needle().len(), ..next });
             if self.done || edge.best >= self.best {
@@ -293,7 +293,7 @@ struct Taken {
 }
 
 /// Whether a free wildcard may stand for this text.
-fn accepts(kind: Wildcard, text: &[u8]) -> bool {
+pub(in crate::template) fn accepts(kind: Wildcard, text: &[u8]) -> bool {
     match kind {
         Wildcard::Volume => !text.is_empty() && memchr(b' ', text).is_none(),
         Wildcard::Path => !text.is_empty(),
@@ -303,33 +303,6 @@ fn accepts(kind: Wildcard, text: &[u8]) -> bool {
 
 fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
-}
-
-/// The place behind a constant if it stands at `at`.
-#[inline(always)]
-pub(super) fn constant(message: &[u8], at: usize, constants: &[u8], constant: &Constant) -> Option<usize> {
-    if (scan::load(message, at) ^ constant.head) & constant.mask != 0 {
-        return None;
-    }
-    let length = (constant.text.end - constant.text.start) as usize;
-    let end = at + length;
-    if length <= 8 {
-        return (end <= message.len()).then_some(end);
-    }
-    same(message.get(at..end)?, constant.text.of(constants)).then_some(end)
-}
-
-/// Whether two texts of one length, which is more than 8, are the same.
-#[inline]
-fn same(text: &[u8], constant: &[u8]) -> bool {
-    let length = constant.len();
-    if length > 32 {
-        return text == constant;
-    }
-    // Words from both ends, which overlap, settle all lengths up to 32 without a loop.
-    let word = |at: usize| scan::load(text, at) ^ scan::load(constant, at);
-    let inner = if length > 16 { word(8) | word(length - 16) } else { 0 };
-    inner | word(length - 8) == 0
 }
 
 #[cfg(test)]
