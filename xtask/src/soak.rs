@@ -37,7 +37,16 @@ fn tests(arguments: &Arguments) -> Command {
     let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()));
     let mut tests = cargo::cargo();
     tests
-        .args(["test", "--workspace", "--test", "it", "--bin", "blocksift-agent", &arguments.test, "--"])
+        .args([
+            "test",
+            "--workspace",
+            "--test",
+            "it",
+            "--bin",
+            "blocksift-agent",
+            arguments.test.as_str(),
+            "--",
+        ])
         .args(["--ignored", "--nocapture", "--test-threads=1"])
         .env(binaries::FOLDER_VARIABLE, cargo::target_folder().join("debug"))
         .env("BLOCKSIFT_SOAK_KILLS", arguments.kills.to_string())
