@@ -221,8 +221,8 @@ impl Node {
             "node = \"{}\"\nzone = \"UTC\"\nstate_dir = \"{}\"\ncommit_interval_ms = 50\n\
              [logs]\npaths = [\"{}*\"]\npoll_interval_ms = 20\n\
              [sessions]\nidle_timeout_s = {idle_timeout_s}\n{sessions}\n\
-             [ship]\nendpoint = \"http://{collector}\"\nsummary_interval_s = 1\nbackoff_max_s = 1\n\
-             [status]\nlisten = \"unix:{}\"\n",
+             [status]\nlisten = \"unix:{}\"\n\
+             [ship]\nendpoint = \"http://{collector}\"\nsummary_interval_s = 1\nbackoff_max_s = 1\n",
             node.name,
             node.folder.path().join("state").display(),
             node.log().display(),

@@ -19,8 +19,13 @@ fn an_agent_says_how_it_is_doing() {
     fs::write(node.log(), &batch.log).unwrap();
     let detected = detect(&[&node.log()]);
     let agent = node.start_agent();
-    let shipped = || node.status()["ship"]["reports_shipped"] == detected.reports.len();
-    assert!(poll(PATIENCE, shipped), "{}", node.status());
+    let judged = || {
+        let status = node.status();
+        status["sessions"]["flagged"] == detected.count("sessions_flagged")
+            && status["ledger"]["lines_read"] == detected.count("lines_read")
+            && status["spool"]["reports"] == 0
+    };
+    assert!(poll(PATIENCE, judged), "{}", node.status());
 
     let status = node.status();
     assert_eq!(status["node"], Node::NAME);
@@ -32,7 +37,7 @@ fn an_agent_says_how_it_is_doing() {
     assert_eq!((&file["offset"], &file["size"]), (&size.into(), &size.into()));
     assert_eq!(status["spool"]["reports"], 0);
     let reports = status["scores"]["reports"].as_array().unwrap();
-    assert_eq!(reports.len(), detected.reports.len().min(20));
+    assert!((1..=20).contains(&reports.len()));
     assert!(reports.iter().all(|report| report["block"].as_str().unwrap().starts_with("blk_")));
 
     // Scores and templates are told a second later at most.

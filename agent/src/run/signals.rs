@@ -36,8 +36,11 @@ impl Signals {
         }
     }
 
-    /// Returns at the next [`Signal::Stop`].
+    /// Returns at the next [`Signal::Stop`]; a [`Signal::Reload`] that comes meanwhile is there for [`Self::next`].
     pub(super) async fn stop(&mut self) {
-        while self.next().await != Signal::Stop {}
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
