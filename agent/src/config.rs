@@ -4,10 +4,13 @@
 //! types. What needs the machine (does the model load, can the state directory be made) is asked by
 //! [`crate::validate`], so that a configuration can be read without touching anything.
 
+mod filter;
+mod limits;
 mod parse;
 mod problem;
 mod raw;
 mod receive;
+mod redact;
 mod ship;
 #[cfg(test)]
 mod tests;
@@ -22,9 +25,12 @@ use glob::Pattern;
 use jiff::tz::TimeZone;
 use toml::Spanned;
 
+pub(crate) use filter::Filter;
+pub(crate) use limits::Limits;
 pub(crate) use problem::{Problem, Problems};
 use raw::{Key, RawConfig, RawLogs, RawSessions};
 pub(crate) use receive::Receive;
+pub(crate) use redact::{Redact, RedactKey};
 pub(crate) use ship::{Compression, Otlp, Ship, Tls, To, Token};
 
 /// A checked configuration.
@@ -46,6 +52,12 @@ pub(crate) struct Config {
     pub(crate) receive: Receive,
     /// Where reports go.
     pub(crate) ship: Ship,
+    /// What the agent may take of its node.
+    pub(crate) limits: Limits,
+    /// What is hashed before it is stored for shipping; `None` is nothing.
+    pub(crate) redact: Option<Redact>,
+    /// WASM filters, in the order in which a report passes them.
+    pub(crate) filters: Vec<Filter>,
 }
 
 /// `[logs]`
@@ -148,6 +160,9 @@ impl Check {
             receive,
             detector: Settings { layout, ..self.sessions(raw.sessions, node, zone) },
             ship: self.ship(raw.ship),
+            limits: self.limits(raw.limits),
+            redact: self.redact(raw.redact),
+            filters: self.filters(raw.filter),
         }
     }
 

@@ -18,7 +18,7 @@ mod unfinished;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use blocksift_detector::detector::{FileState, Snapshot};
@@ -28,7 +28,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::raw_lines::{self, Records, Source};
+use crate::redact::Redactor;
 use crate::ship::Status;
 use crate::state::{Commit, Meta, Restored, StateError, Store};
 use crate::tail::{Phase, Read, Saved, Tail};
@@ -67,6 +69,9 @@ pub(crate) struct Feed {
     spool_reports_max: u64,
     spool_bytes_max: u64,
     spool_full: bool,
+    limits: Limits,
+    /// `None` where nothing is redacted.
+    redactor: Option<Redactor>,
     /// Ledgers of files that ended and are not forgotten.
     ended: HashMap<FileId, Ledger>,
     reports: Vec<Report>,
@@ -86,7 +91,7 @@ pub(crate) struct Feed {
 enum Round {
     /// Everything that there was is read.
     CaughtUp,
-    /// The spool is full, or the agent stops.
+    /// The spool is full, the node is busy, or the agent stops.
     Interrupted,
 }
 
@@ -94,6 +99,7 @@ impl Feed {
     /// A feed that goes on with what `store` remembers.
     pub(crate) fn new(
         config: &Config,
+        redactor: Option<Redactor>,
         model: Model,
         store: Arc<Store>,
         restored: Restored,
@@ -129,6 +135,8 @@ impl Feed {
             spool_reports_max: config.ship.spool_reports_max,
             spool_bytes_max: config.ship.spool_bytes_max,
             spool_full: false,
+            limits: Limits::new(&config.limits, config.detector.sessions_bytes_max),
+            redactor,
             ended,
             reports: Vec::new(),
             committed: Instant::now(),
@@ -165,7 +173,7 @@ impl Feed {
     fn round(&mut self, now: HostTime) -> Result<Round, StateError> {
         let time = self.clock.tell(now);
         let look_ms = time.steady_ms;
-        if !self.keeper.is_ready(look_ms)? || self.is_spool_full() {
+        if !self.keeper.is_ready(look_ms)? || self.is_spool_full() || !self.limits.may_read() {
             return Ok(Round::Interrupted);
         }
         self.detector.set_time(look_ms, time.date_ms);
@@ -176,18 +184,21 @@ impl Feed {
             let complete_ms = self.unfinished.complete_until(look_ms);
             self.detector.tick(complete_ms.saturating_sub(DELAY_MS));
         }
+        self.fit_memory();
         self.commit_if_due()?;
         Ok(round)
     }
 
     fn read(&mut self, look_ms: i64) -> Result<Round, StateError> {
         loop {
+            let mut enough = false;
             match self.tail.read(look_ms) {
                 None => return Ok(Round::CaughtUp),
                 Some(Read::Bytes { file, offset, bytes }) => {
                     self.detector.push(file, offset, bytes);
                     let (length, checkpoint) = (bytes.len() as u64, self.detector.checkpoint(file));
                     self.uncommitted_bytes += length;
+                    enough = self.limits.has_read(bytes.len());
                     self.unfinished.read(file, checkpoint, offset + length, self.complete_look_ms);
                 }
                 Some(Read::Quiet(file)) => {
@@ -200,10 +211,20 @@ impl Feed {
                     self.ended.insert(file, ledger);
                 }
             }
+            self.fit_memory();
             self.commit_if_due()?;
-            if self.keeper.store().is_failing() || self.is_spool_full() || self.is_stopping() {
+            let rest = self.limits.rest().unwrap_or_default();
+            if self.keeper.store().is_failing() || self.is_spool_full() || self.is_stopping(rest) || enough {
                 return Ok(Round::Interrupted);
             }
+        }
+    }
+
+    /// Forgets sessions where the agent takes more memory than it may.
+    fn fit_memory(&mut self) {
+        if let Some(bytes_max) = self.limits.sessions_bytes_max(self.detector.sessions_bytes()) {
+            // What comes of it is taken with the other reports.
+            self.detector.limit_sessions_bytes(bytes_max);
         }
     }
 
@@ -233,6 +254,9 @@ impl Feed {
             let (path, file) = self.tail.open(file)?;
             Some(Source { path, records: file.map(|file| Box::new(file) as Box<dyn Records>) })
         });
+        if let Some(redactor) = &self.redactor {
+            reports.iter_mut().for_each(|report| redactor.report(report));
+        }
         let files = files.into_iter().map(|saved| self.with_state(saved)).collect();
         for file in &files_forgotten {
             self.ended.remove(file);
@@ -281,6 +305,7 @@ impl Feed {
         self.status.send_replace(Status {
             totals: self.detector.summary(),
             files: self.tail.counts(),
+            limits: self.limits.counts(),
             finished: self.finished,
         });
     }
@@ -297,14 +322,15 @@ impl Feed {
         }
     }
 
-    fn is_stopping(&mut self) -> bool {
-        match self.stop.try_recv() {
+    /// Whether the agent stops, waiting so long for it.
+    fn is_stopping(&mut self, wait: Duration) -> bool {
+        match self.stop.recv_timeout(wait) {
             Ok(LastLine) => {
                 self.last_line = true;
                 false
             }
-            Err(TryRecvError::Empty) => false,
-            Err(TryRecvError::Disconnected) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
         }
     }
 

@@ -15,7 +15,9 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::feed::{Feed, LastLine, now_ms};
+use crate::filter::Filters;
 use crate::otlp::Sender;
+use crate::redact::Redactor;
 use crate::ship::{Shipper, Status};
 use crate::source;
 use crate::state::Store;
@@ -40,6 +42,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Signals::new().context("signals cannot be waited for")?
     };
     let config = Config::load(&args.config)?;
+    if config.limits.idle_priority {
+        crate::limits::yield_to_others();
+    }
     let model = crate::model::load(config.model.as_deref())?;
     let (store, mut restored) = Store::open(&config.state_dir)?;
     let store = Arc::new(store);
@@ -63,11 +68,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stop = Arc::new(stop);
     let sender = Sender { node: config.detector.node.clone(), model: model.id.clone() };
     let since_ms = restored.meta.since_ms;
-    let feed = Feed::new(&config, model, Arc::clone(&store), restored, status, stopping);
+    let filters = Filters::load(&config.filters)?;
+    let redactor =
+        config.redact.as_ref().map(|redact| Redactor::new(redact, &config.state_dir)).transpose()?;
+    let feed = Feed::new(&config, redactor, model, Arc::clone(&store), restored, status, stopping);
 
     runtime.block_on(async {
         source::start(&config.receive, &store, last_line(&config, &stop)).await?;
-        let shipper = Shipper::new(config.ship, store, watched, sender, since_ms)?;
+        let shipper = Shipper::new(config.ship, store, watched, sender, filters, since_ms)?;
         let mut shipper = tokio::spawn(shipper.run());
         let mut feed = spawn(feed)?;
         let stopped = tokio::select! {
