@@ -4,10 +4,13 @@
 //! types. What needs the machine (does the model load, can the state directory be made) is asked by
 //! [`crate::validate`], so that a configuration can be read without touching anything.
 
+mod filter;
+mod limits;
 mod parse;
 mod problem;
 mod raw;
 mod receive;
+mod redact;
 mod ship;
 mod status;
 #[cfg(test)]
@@ -23,9 +26,12 @@ use glob::Pattern;
 use jiff::tz::TimeZone;
 use toml::Spanned;
 
+pub(crate) use filter::Filter;
+pub(crate) use limits::Limits;
 pub(crate) use problem::{Problem, Problems};
 use raw::{Key, RawConfig, RawLogs, RawSessions};
 pub(crate) use receive::Receive;
+pub(crate) use redact::{Redact, RedactKey};
 pub(crate) use ship::{Compression, Otlp, Ship, Tls, To, Token};
 pub(crate) use status::Listen;
 
@@ -52,6 +58,12 @@ pub(crate) struct Config {
     pub(crate) ship: Ship,
     /// Where the agent says how it is doing; `None` says nothing.
     pub(crate) status: Option<Listen>,
+    /// What the agent may take of its node.
+    pub(crate) limits: Limits,
+    /// What is hashed before it is stored for shipping; `None` is nothing.
+    pub(crate) redact: Option<Redact>,
+    /// WASM filters, in the order in which a report passes them.
+    pub(crate) filters: Vec<Filter>,
 }
 
 /// `[logs]`
@@ -156,6 +168,9 @@ impl Check {
             detector: Settings { layout, ..self.sessions(raw.sessions, node, zone) },
             ship: self.ship(raw.ship),
             status: self.status(raw.status),
+            limits: self.limits(raw.limits),
+            redact: self.redact(raw.redact),
+            filters: self.filters(raw.filter),
         }
     }
 

@@ -20,7 +20,7 @@ mod unfinished;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use blocksift_detector::detector::{FileState, Snapshot};
@@ -30,7 +30,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::limits::Limits;
 use crate::raw_lines::{self, Records, Source};
+use crate::redact::Redactor;
 use crate::state::{Commit, Meta, Restored, StateError, Store};
 use crate::status::{FeedStatus, REPORTS_MAX, ReportStatus};
 use crate::summary::{Details, Summarizer};
@@ -99,6 +101,9 @@ pub(crate) struct Feed {
     spool_reports_max: u64,
     spool_bytes_max: u64,
     spool_full: bool,
+    limits: Limits,
+    /// `None` where nothing is redacted.
+    redactor: Option<Redactor>,
     /// Ledgers of files that ended and are not forgotten.
     ended: HashMap<FileId, Ledger>,
     reports: Vec<Report>,
@@ -122,7 +127,7 @@ pub(crate) struct Feed {
 enum Round {
     /// Everything that there was is read.
     CaughtUp,
-    /// The spool is full, or the agent stops.
+    /// The spool is full, the node is busy, or the agent stops.
     Interrupted,
 }
 
@@ -130,6 +135,7 @@ impl Feed {
     /// A feed that goes on with what `store` remembers, and with the open files of one that has paused.
     pub(crate) fn new(
         config: &Config,
+        redactor: Option<Redactor>,
         model: Model,
         store: Arc<Store>,
         restored: Restored,
@@ -173,6 +179,8 @@ impl Feed {
             spool_reports_max: config.ship.spool_reports_max,
             spool_bytes_max: config.ship.spool_bytes_max,
             spool_full: false,
+            limits: Limits::new(&config.limits, config.detector.sessions_bytes_max),
+            redactor,
             ended,
             reports: Vec::new(),
             committed: Instant::now(),
@@ -214,7 +222,7 @@ impl Feed {
     fn round(&mut self, now: HostTime) -> Result<Round, StateError> {
         let time = self.clock.tell(now);
         let look_ms = time.steady_ms;
-        if !self.keeper.is_ready(look_ms)? || self.is_spool_full() {
+        if !self.keeper.is_ready(look_ms)? || self.is_spool_full() || !self.limits.may_read() {
             return Ok(Round::Interrupted);
         }
         self.detector.set_time(look_ms, time.date_ms);
@@ -226,18 +234,21 @@ impl Feed {
             let complete_ms = self.unfinished.complete_until(look_ms);
             self.detector.tick(complete_ms.saturating_sub(DELAY_MS));
         }
+        self.fit_memory();
         self.commit_if_due()?;
         Ok(round)
     }
 
     fn read(&mut self, look_ms: i64) -> Result<Round, StateError> {
         loop {
+            let mut enough = false;
             match self.tail.read(look_ms) {
                 None => return Ok(Round::CaughtUp),
                 Some(Read::Bytes { file, offset, bytes }) => {
                     self.detector.push(file, offset, bytes);
                     let (length, checkpoint) = (bytes.len() as u64, self.detector.checkpoint(file));
                     self.uncommitted_bytes += length;
+                    enough = self.limits.has_read(bytes.len());
                     self.unfinished.read(file, checkpoint, offset + length, self.complete_look_ms);
                 }
                 Some(Read::Quiet(file)) => {
@@ -246,8 +257,10 @@ impl Feed {
                 }
                 Some(Read::End(file)) => self.end(file),
             }
+            self.fit_memory();
             self.commit_if_due()?;
-            if self.keeper.store().is_failing() || self.is_spool_full() || self.is_ending() {
+            let rest = self.limits.rest().unwrap_or_default();
+            if self.keeper.store().is_failing() || self.is_spool_full() || self.is_ending(rest) || enough {
                 return Ok(Round::Interrupted);
             }
         }
@@ -257,6 +270,14 @@ impl Feed {
         let ledger = self.detector.end_of_file(file);
         self.unfinished.close(file);
         self.ended.insert(file, ledger);
+    }
+
+    /// Forgets sessions where the agent takes more memory than it may.
+    fn fit_memory(&mut self) {
+        if let Some(bytes_max) = self.limits.sessions_bytes_max(self.detector.sessions_bytes()) {
+            // What comes of it is taken with the other reports.
+            self.detector.limit_sessions_bytes(bytes_max);
+        }
     }
 
     /// Commits when the interval has passed or much was read, and if so configured at once when there are reports.
@@ -287,6 +308,9 @@ impl Feed {
             let (path, file) = self.tail.open(file)?;
             Some(Source { path, records: file.map(|file| Box::new(file) as Box<dyn Records>) })
         });
+        if let Some(redactor) = &self.redactor {
+            reports.iter_mut().for_each(|report| redactor.report(report));
+        }
         self.recent.extend(reports.iter().map(ReportStatus::of));
         self.recent.drain(..self.recent.len().saturating_sub(REPORTS_MAX));
         let files = files.into_iter().map(|saved| self.with_state(saved)).collect();
@@ -347,6 +371,7 @@ impl Feed {
             details: Arc::clone(&self.details),
             round_ms: now_ms(),
             progress: Some(Instant::now()),
+            limits: self.limits.counts(),
             finished: self.finished,
             paused: matches!(self.ending, Some(Ending::Pause)),
             caught_up_ms: self.caught_up_ms,
@@ -366,12 +391,13 @@ impl Feed {
         self.ending
     }
 
-    fn is_ending(&mut self) -> bool {
+    /// Whether it has to end, waiting so long for it.
+    fn is_ending(&mut self, wait: Duration) -> bool {
         if self.ending.is_none() {
-            match self.orders.try_recv() {
+            match self.orders.recv_timeout(wait) {
                 Ok(order) => self.obey(order),
-                Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => self.ending = Some(Ending::Close),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.ending = Some(Ending::Close),
             }
         }
         self.ending.is_some()

@@ -6,7 +6,7 @@ mod summary;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use blocksift_detector::{Report, Summary};
+use blocksift_detector::Summary;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -20,8 +20,11 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use serde::Serialize;
 use serde_json::Value;
 
+use crate::filter::{self, unix_nanos};
+use crate::limits;
 use crate::summary::Details;
 
 /// Fields of a summary that go down as well as up; the others are sums.
@@ -48,13 +51,13 @@ impl Sender {
     }
 }
 
-/// The request for `/v1/logs` that carries `reports`, in their order.
+/// The request for `/v1/logs` that carries `reports`, or what filters made of them, in their order.
 ///
 /// # Errors
 /// When a report has no JSON form, which no report of the detector is without.
 pub(crate) fn logs_request(
     sender: &Sender,
-    reports: &[Report],
+    reports: &[impl Serialize],
     now_ns: u64,
 ) -> Result<ExportLogsServiceRequest, serde_json::Error> {
     let log_records = reports.iter().map(|report| log_record(report, now_ns)).collect::<Result<_, _>>()?;
@@ -65,10 +68,13 @@ pub(crate) fn logs_request(
     })
 }
 
-fn log_record(report: &Report, now_ns: u64) -> Result<LogRecord, serde_json::Error> {
+fn log_record(report: &impl Serialize, now_ns: u64) -> Result<LogRecord, serde_json::Error> {
     let mut body = None;
     let mut attributes = Vec::new();
+    let (mut end_ns, mut flagged) = (None, true);
     if let Value::Object(fields) = serde_json::to_value(report)? {
+        end_ns = fields.get("end").and_then(Value::as_str).and_then(unix_nanos);
+        flagged = fields.get("flagged").and_then(Value::as_bool).unwrap_or(true);
         for (field, value) in fields {
             if field == "events" {
                 body = Some(any_value(value));
@@ -81,12 +87,12 @@ fn log_record(report: &Report, now_ns: u64) -> Result<LogRecord, serde_json::Err
             }
         }
     }
-    let severity = if report.flagged { SeverityNumber::Warn } else { SeverityNumber::Info };
+    let severity = if flagged { SeverityNumber::Warn } else { SeverityNumber::Info };
     Ok(LogRecord {
-        time_unix_nano: unix_nanos(&report.end).unwrap_or(now_ns),
+        time_unix_nano: end_ns.unwrap_or(now_ns),
         observed_time_unix_nano: now_ns,
         severity_number: severity.into(),
-        severity_text: if report.flagged { "WARN" } else { "INFO" }.to_owned(),
+        severity_text: if flagged { "WARN" } else { "INFO" }.to_owned(),
         body,
         attributes,
         event_name: "blocksift.session".to_owned(),
@@ -121,6 +127,10 @@ pub(crate) struct AgentCounts {
     pub(crate) dead_letters: u64,
     /// Refused reports that were dropped to make room for others, since the agent started.
     pub(crate) dead_letters_dropped: u64,
+    /// What the limits held up.
+    pub(crate) limits: limits::Counts,
+    /// What filters did.
+    pub(crate) filters: filter::Counts,
 }
 
 /// Times of a summary, in nanoseconds since 1970.
@@ -162,12 +172,20 @@ pub(crate) fn metrics_request(
         ("store_failing", u64::from(agent.store_failing)),
         ("dead_letters", agent.dead_letters),
         ("spool_bytes", agent.spool_bytes),
+        ("memory_resident_bytes", agent.limits.resident_bytes),
     ];
     let sums = [
         ("bytes_shipped", agent.bytes_shipped),
         ("reports_shipped", agent.reports_shipped),
         ("reports_refused", agent.reports_refused),
         ("dead_letters_dropped", agent.dead_letters_dropped),
+        ("memory_cuts", agent.limits.memory_cuts),
+        ("cpu_rest_ms", agent.limits.cpu_rest_ms),
+        ("pressure_pauses", agent.limits.pressure_pauses),
+        ("filter_dropped", agent.filters.dropped),
+        ("filter_trapped", agent.filters.trapped),
+        ("filter_out_of_fuel", agent.filters.out_of_fuel),
+        ("filter_bad_answers", agent.filters.bad_answers),
     ];
     for (name, value) in gauges {
         metrics.push(metric(name, false, vec![point(value, None, times.started_ns, times.now_ns)]));
@@ -248,10 +266,4 @@ fn any_value(value: Value) -> AnyValue {
         }
     };
     AnyValue { value }
-}
-
-/// Nanoseconds since 1970 of a time in RFC 3339.
-fn unix_nanos(time: &str) -> Option<u64> {
-    let time: jiff::Timestamp = time.parse().ok()?;
-    u64::try_from(time.as_nanosecond()).ok()
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use blocksift_detector::{Report, Summary};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
 /// Format of the reports.
@@ -28,12 +29,7 @@ pub(crate) enum Format {
 pub(crate) fn write(reports: &[Report], format: Format, out: impl Write) -> io::Result<()> {
     let mut out = io::BufWriter::new(out);
     match format {
-        Format::Ndjson => {
-            for report in reports {
-                serde_json::to_writer(&mut out, report)?;
-                out.write_all(b"\n")?;
-            }
-        }
+        Format::Ndjson => write_ndjson(reports, &mut out)?,
         Format::Csv => write_csv(reports, &mut out)?,
         Format::Text => {
             for report in reports {
@@ -42,6 +38,18 @@ pub(crate) fn write(reports: &[Report], format: Format, out: impl Write) -> io::
         }
     }
     out.flush()
+}
+
+/// Writes one JSON object a line.
+///
+/// # Errors
+/// As `out`'s.
+pub(crate) fn write_ndjson(reports: &[impl Serialize], mut out: impl Write) -> io::Result<()> {
+    for report in reports {
+        serde_json::to_writer(&mut out, report)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 /// Replaces `path` by what `fill` writes, whole or not at all. A device or pipe is written to as it is.

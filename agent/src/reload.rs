@@ -12,6 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::{Config, ConfigError};
+use crate::filter::FilterError;
+use crate::redact::KeyError;
 use crate::sink::SinkError;
 use crate::validate;
 
@@ -41,6 +43,12 @@ pub(crate) enum Refused {
     /// Nothing could be shipped.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// A report could not pass its filters.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// Nothing could be hashed.
+    #[error(transparent)]
+    Redact(#[from] KeyError),
     /// Others write to it.
     #[error("`[receive]` cannot change while the agent runs; restart it")]
     Receive,

@@ -23,6 +23,7 @@ use tracing::{error, info};
 
 use crate::config::{Config, Receive};
 use crate::feed::now_ms;
+use crate::limits;
 use crate::notify;
 use crate::reload::{Refused, Setup, Watch};
 use crate::source;
@@ -79,6 +80,9 @@ impl Agent {
         let mut watch = Watch::new(&config);
         let setup = Setup::load(&config)?;
         watch.look_every(setup.config.reload_interval);
+        if setup.config.limits.idle_priority {
+            limits::yield_to_others();
+        }
         let (store, restored) = Store::open(&setup.config.state_dir)?;
         let store = Arc::new(store);
         let (ended, last_line) = oneshot::channel();
@@ -216,8 +220,7 @@ impl Agent {
             false => Ok(setup),
         });
         let before = self.board.borrow().feed.borrow().clone();
-        let draft =
-            setup.and_then(|setup| Ok(Draft::new(setup, Arc::clone(&self.store), before, self.since_ms)?));
+        let draft = setup.and_then(|setup| Draft::new(setup, Arc::clone(&self.store), before, self.since_ms));
         let failure = draft.as_ref().err().map(ToString::to_string);
         self.board.send_modify(|board| board.reloads.count(failure));
         draft

@@ -18,6 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::Ship;
 use crate::feed::now_ms;
+use crate::filter::{Filters, Record};
 use crate::otlp::{AgentCounts, Sender, Times, metrics_request};
 use crate::sink::{Outcome, Sink, SinkError};
 use crate::state::{Batch, DeadLetterLimits, StateError, Store};
@@ -52,6 +53,7 @@ pub(crate) struct Shipper {
     sink: Sink,
     /// The sink, for people.
     to: String,
+    filters: Filters,
     backoff: Backoff,
     /// No report is sent before.
     retry_at: Option<Instant>,
@@ -85,11 +87,13 @@ impl Shipper {
         store: Arc<Store>,
         status: watch::Receiver<FeedStatus>,
         sender: Sender,
+        filters: Filters,
         totals_since_ms: i64,
     ) -> Result<Self, SinkError> {
         Ok(Self {
             sink: Sink::new(&ship.to, sender.clone())?,
             to: ship.to.to_string(),
+            filters,
             backoff: Backoff::new(BACKOFF_MIN, ship.backoff_max),
             batch_reports: ship.batch_reports_max.get(),
             ship,
@@ -196,10 +200,21 @@ impl Shipper {
         if batch.is_empty() {
             return Ok(Next::Wait);
         }
-        match self.sink.reports(&batch.reports).await {
+        let (batch, records) = self.filtered(batch).await;
+        let outcome = match &records {
+            None => self.sink.reports(&batch.reports).await,
+            Some(Ok(records)) if records.is_empty() => {
+                self.remove(batch).await?;
+                return Ok(Next::Continue);
+            }
+            Some(Ok(records)) => self.sink.reports(records).await,
+            Some(Err(error)) => Outcome::Refused { reason: error.to_string() },
+        };
+        match outcome {
             Outcome::Taken { bytes, rejected, message } => {
-                self.taken(&batch, bytes, rejected, &message);
-                self.with_store(move |store| store.remove(&batch)).await?;
+                let sent = records.and_then(Result::ok).map_or(batch.reports.len(), |records| records.len());
+                self.taken(sent as u64, bytes, rejected, &message);
+                self.remove(batch).await?;
             }
             Outcome::TooLarge if batch.reports.len() > 1 => {
                 self.batch_reports = batch.reports.len() / 2;
@@ -219,13 +234,32 @@ impl Shipper {
         Ok(Next::Continue)
     }
 
-    fn taken(&mut self, batch: &Batch, bytes: u64, rejected: u64, message: &str) {
+    /// A batch and what the filters make of it; `None` without filters. They run where they hold nothing up.
+    async fn filtered(&mut self, batch: Batch) -> (Batch, Option<Result<Vec<Record>, serde_json::Error>>) {
+        if self.filters.is_empty() {
+            return (batch, None);
+        }
+        let mut filters = std::mem::take(&mut self.filters);
+        let (filters, batch, records) = blocking(move || {
+            let records = filters.records(&batch.reports);
+            (filters, batch, records)
+        })
+        .await;
+        self.filters = filters;
+        (batch, Some(records))
+    }
+
+    async fn remove(&mut self, batch: Batch) -> Result<(), StateError> {
+        self.filters.forget(&batch.reports);
+        self.with_store(move |store| store.remove(&batch)).await
+    }
+
+    fn taken(&mut self, sent: u64, bytes: u64, rejected: u64, message: &str) {
         if self.backoff.failed() {
             info!(to = self.to, "reports are taken again");
         }
         self.answered();
         self.batch_reports = (self.batch_reports * 2).min(self.ship.batch_reports_max.get());
-        let sent = batch.reports.len() as u64;
         let rejected = rejected.min(sent);
         self.counts.bytes_shipped += bytes;
         self.counts.reports_shipped += sent - rejected;
@@ -256,6 +290,7 @@ impl Shipper {
     /// The oldest dead letters make room: what a receiver never takes must not fill the disk.
     async fn refused(&mut self, batch: Batch, reason: String) -> Result<(), StateError> {
         self.answered();
+        self.filters.forget(&batch.reports);
         let reports = batch.reports.len() as u64;
         self.counts.reports_refused += reports;
         error!(reports, reason, to = self.to, "receiver refused reports; they are set aside as dead letters");
@@ -299,6 +334,8 @@ impl Shipper {
             spool_bytes: spooled.bytes,
             store_failing: self.store.is_failing(),
             dead_letters: self.store.dead_letters().letters,
+            limits: status.limits,
+            filters: self.filters.counts(),
             ..self.counts
         };
         let times =
@@ -329,11 +366,16 @@ impl Shipper {
         work: impl FnOnce(&Store) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, StateError> {
         let store = Arc::clone(&self.store);
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(result) => result,
-            // Only a panic gets here: nothing cancels it.
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
+        blocking(move || work(&store)).await
+    }
+}
+
+/// Runs what takes time on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // Only a panic gets here: nothing cancels it.
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 

@@ -8,8 +8,8 @@ mod writer;
 
 use std::time::Duration;
 
-use blocksift_detector::Report;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use serde::Serialize;
 
 use crate::config::To;
 use crate::otlp::Sender;
@@ -101,13 +101,13 @@ impl Sink {
         Self::Ndjson(Writer::start(write).unwrap())
     }
 
-    /// Hands reports over, in their order.
-    pub(crate) async fn reports(&mut self, reports: &[Report]) -> Outcome {
+    /// Hands reports over, or what filters made of them, in their order.
+    pub(crate) async fn reports(&mut self, reports: &[impl Serialize + Sync]) -> Outcome {
         match self {
             Self::Otlp(post) => post.reports(reports).await,
             Self::Ndjson(writer) => {
                 let mut lines = Vec::new();
-                match crate::output::write(reports, crate::output::Format::Ndjson, &mut lines) {
+                match crate::output::write_ndjson(reports, &mut lines) {
                     Ok(()) => writer.write(lines).await,
                     Err(error) => Outcome::Refused { reason: error.to_string() },
                 }

@@ -16,6 +16,7 @@ use blocksift_detector::{Report, Summary};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::limits;
 use crate::otlp::AgentCounts;
 use crate::reload::Setup;
 use crate::state::Store;
@@ -38,6 +39,8 @@ pub(crate) struct FeedStatus {
     pub(crate) files: Counts,
     /// The files, at most [`FILES_MAX`].
     pub(crate) listed: Arc<[FileStatus]>,
+    /// What the limits held up.
+    pub(crate) limits: limits::Counts,
     /// Bytes that the detector takes in memory.
     pub(crate) memory_bytes: u64,
     /// Whether lines wait for room in the spool.

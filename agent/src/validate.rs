@@ -11,6 +11,7 @@ use clap::Args as ClapArgs;
 
 use crate::config::{Checked, Config, ConfigError, Places, Problem, Problems};
 use crate::files::scan;
+use crate::filter::Filters;
 use crate::ship::chain;
 use crate::sink::Sink;
 
@@ -72,6 +73,11 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<M
         && let Err(error) = Sink::check(&config.ship.to)
     {
         problems.push(Problem { span: None, what: format!("[ship] {}", chain(&error)), fix: String::new() });
+    }
+    if let Ok(config) = &checked
+        && let Err(error) = Filters::load(&config.filters)
+    {
+        problems.push(Problem { span: None, what: format!("[[filter]] {error}"), fix: String::new() });
     }
     match checked {
         Ok(config) => (Some(config), model, problems),

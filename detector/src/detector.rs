@@ -304,6 +304,27 @@ impl Detector {
         shards + crew + judges + miner + self.statements.memory_bytes()
     }
 
+    /// Bytes of the sessions that are remembered, without what is kept ready for others: what `sessions_bytes_max` of
+    /// the settings bounds.
+    #[must_use]
+    pub fn sessions_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.sessions.data_bytes()).sum()
+    }
+
+    /// Changes `sessions_bytes_max`. Where sessions take more, the least recently active ones are scored, forgotten and
+    /// counted at once, and their memory is given back.
+    pub fn limit_sessions_bytes(&mut self, bytes_max: usize) -> Reports<'_> {
+        self.settings.sessions_bytes_max = bytes_max;
+        let (law, shards, judges, _) = self.court();
+        let of_shard = bytes_max / shards.len().max(1);
+        if let Some(judge) = judges.first_mut() {
+            for shard in shards {
+                shard.limit_bytes(law, judge, of_shard);
+            }
+        }
+        self.collect()
+    }
+
     /// The model in use.
     #[must_use]
     pub fn model(&self) -> &Model {

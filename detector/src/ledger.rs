@@ -111,7 +111,7 @@ pub struct Summary {
     pub sessions_scored: u64,
     /// Sessions whose last verdict is flagged, forgotten ones included.
     pub sessions_flagged: u64,
-    /// Sessions scored and forgotten before their time because `sessions_max` was reached.
+    /// Sessions scored and forgotten before their time because `sessions_max` or `sessions_bytes_max` was reached.
     pub sessions_evicted: u64,
     /// Windows whose score came from the cache.
     pub cache_hits: u64,

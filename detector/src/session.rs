@@ -119,6 +119,11 @@ impl Sessions {
         self.pages.taken() + self.len() * (size_of::<Session>() + 2 * size_of::<Slot>())
     }
 
+    /// Gives back the memory of events that is only kept ready for others.
+    pub(crate) fn give_back(&mut self) {
+        self.pages.give_back();
+    }
+
     pub(crate) fn get(&self, slot: Slot) -> Option<&Session> {
         at(&self.slots, slot).filter(|session| session.flags.has(Flags::LIVE))
     }

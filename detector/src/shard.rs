@@ -155,21 +155,39 @@ impl Shard {
     /// Scores and forgets the least recently active sessions until there is room for another. Several at once, which is
     /// cheaper, but not more than the fiftieth part.
     fn make_room(&mut self, law: Law<'_>, judge: &mut Judge) {
-        while self.sessions.len() >= self.sessions_max
-            || (self.sessions.len() > 1 && self.sessions.data_bytes() > self.bytes_max)
-        {
-            let count = (self.sessions.len() / 50).clamp(1, BATCH);
-            let mut slots = std::mem::take(&mut self.oldest);
-            self.sessions.take_oldest(&[List::Quiet, List::Speaking], i64::MAX, count, &mut slots);
-            for &slot in &slots {
-                if self.sessions.get(slot).is_some_and(|session| session.list() == List::Speaking) {
-                    self.judge(law, judge, slot);
-                }
-                self.totals.evicted += 1;
-                self.forget(law, slot);
-            }
-            self.oldest = slots;
+        while self.sessions.len() >= self.sessions_max || self.takes_too_much() {
+            self.evict(law, judge);
         }
+    }
+
+    /// Scores and forgets the least recently active sessions until the others take no more than `bytes_max`, now and from
+    /// now on.
+    pub(crate) fn limit_bytes(&mut self, law: Law<'_>, judge: &mut Judge, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+        if self.takes_too_much() {
+            while self.takes_too_much() {
+                self.evict(law, judge);
+            }
+            self.sessions.give_back();
+        }
+    }
+
+    fn takes_too_much(&self) -> bool {
+        self.sessions.len() > 1 && self.sessions.data_bytes() > self.bytes_max
+    }
+
+    fn evict(&mut self, law: Law<'_>, judge: &mut Judge) {
+        let count = (self.sessions.len() / 50).clamp(1, BATCH);
+        let mut slots = std::mem::take(&mut self.oldest);
+        self.sessions.take_oldest(&[List::Quiet, List::Speaking], i64::MAX, count, &mut slots);
+        for &slot in &slots {
+            if self.sessions.get(slot).is_some_and(|session| session.list() == List::Speaking) {
+                self.judge(law, judge, slot);
+            }
+            self.totals.evicted += 1;
+            self.forget(law, slot);
+        }
+        self.oldest = slots;
     }
 
     /// Scores sessions that are silent since `idle_since_ms`, forgets those that are since `forgotten_since_ms`.

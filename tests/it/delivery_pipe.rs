@@ -21,6 +21,7 @@ fn configure(folder: &Path, settings: &str) -> PathBuf {
     let state = folder.join("state");
     let text = format!(
         "node = \"node1\"\nzone = \"UTC\"\nstate_dir = {state:?}\ncommit_interval_ms = 50\n\
+         [limits]\nidle_priority = false\ncpu_percent_max = 0\nio_pressure_percent_max = 0\n\
          [sessions]\nidle_timeout_s = 1\n{settings}"
     );
     fs::write(&path, text).unwrap();

@@ -222,6 +222,7 @@ impl Node {
              [logs]\npaths = [\"{}*\"]\npoll_interval_ms = 20\n\
              [sessions]\nidle_timeout_s = {idle_timeout_s}\n{sessions}\n\
              [status]\nlisten = \"unix:{}\"\n\
+             [limits]\nidle_priority = false\ncpu_percent_max = 0\nio_pressure_percent_max = 0\n\
              [ship]\nendpoint = \"http://{collector}\"\nsummary_interval_s = 1\nbackoff_max_s = 1\n",
             node.name,
             node.folder.path().join("state").display(),

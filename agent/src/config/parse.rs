@@ -43,6 +43,10 @@ fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
     }
     table.iter_mut().any(|(_, value)| match value.get_mut() {
         DeValue::Table(inner) => remove(inner, span),
+        DeValue::Array(items) => items.iter_mut().any(|item| match item.get_mut() {
+            DeValue::Table(inner) => remove(inner, span),
+            _ => false,
+        }),
         _ => false,
     })
 }
@@ -77,7 +81,7 @@ fn suggest(name: &str, known: &[&str]) -> String {
 }
 
 /// Keys that are easily written in the wrong section.
-const SECTIONS: [(&str, &[&str]); 5] = [
+const SECTIONS: [(&str, &[&str]); 8] = [
     ("[receive]", &["stdin", "forward", "otlp"]),
     ("[logs]", &["paths", "exclude", "from_start", "layout", "poll_interval_ms", "files_max"]),
     (
@@ -109,6 +113,9 @@ const SECTIONS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("[status]", &["listen"]),
+    ("[limits]", &["memory_bytes_max", "cpu_percent_max", "idle_priority", "io_pressure_percent_max"]),
+    ("[redact]", &["enabled", "key_file", "key_env", "patterns"]),
+    ("[[filter]]", &["wasm", "function", "fuel_max"]),
 ];
 
 /// The key of the `key = value` whose value starts at `start`.

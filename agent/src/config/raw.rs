@@ -5,7 +5,10 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::filter::RawFilter;
+use super::limits::RawLimits;
 use super::receive::RawReceive;
+use super::redact::RawRedact;
 use super::ship::RawShip;
 use super::status::RawStatus;
 
@@ -48,6 +51,15 @@ pub(super) struct RawConfig {
     /// Where the agent says how it is doing.
     #[serde(default)]
     pub(super) status: RawStatus,
+    /// What the agent may take of its node.
+    #[serde(default)]
+    pub(super) limits: RawLimits,
+    /// What is hashed before it is stored for shipping.
+    #[serde(default)]
+    pub(super) redact: RawRedact,
+    /// WASM filters in front of shipping.
+    #[serde(default)]
+    pub(super) filter: Vec<RawFilter>,
 }
 
 /// `[logs]`

@@ -28,9 +28,9 @@ fn everything_on() -> String {
 #[test]
 fn the_example_is_right_and_shows_the_defaults() {
     let as_shipped = check_text(EXAMPLE).0.unwrap();
-    // There is one token at most.
-    let one_token = everything_on().replace("token_env =", "#");
-    let all_on = check_text(&one_token).0.unwrap();
+    // There is one token at most, and one key.
+    let one_each = everything_on().replace("token_env =", "#").replace("key_env =", "#");
+    let all_on = check_text(&one_each).0.unwrap();
     let [as_shipped, all_on] = [as_shipped, all_on].map(|mut config| {
         // These defaults are the host's or stand for "none".
         config.detector.node.clear();
@@ -42,6 +42,7 @@ fn the_example_is_right_and_shows_the_defaults() {
             otlp.endpoint = otlp.endpoint.replace("https:", "http:");
             (otlp.tls, otlp.token) = (Tls::default(), None);
         }
+        config.filters.clear();
         format!("{config:#?}")
     });
     assert_eq!(as_shipped, all_on);
@@ -49,8 +50,10 @@ fn the_example_is_right_and_shows_the_defaults() {
 
 #[test]
 fn the_example_shows_every_key() {
-    let keys =
-        told("[logs]\npaths = [\"a\"]\nx = 1\n[sessions]\nx = 1\n[receive]\nx = 1\n[ship]\nx = 1\n[x]\n");
+    let sections =
+        ["sessions", "receive", "ship", "limits", "redact"].map(|name| format!("[{name}]\nx = 1\n"));
+    let filter = "[[filter]]\nwasm = \"a\"\nx = 1\n";
+    let keys = told(&format!("[logs]\npaths = [\"a\"]\nx = 1\n{}{filter}[x]\n", sections.concat()));
     let example = everything_on();
     let known = keys
         .lines()
@@ -59,8 +62,9 @@ fn the_example_shows_every_key() {
     let mut count = 0;
     for key in known {
         count += 1;
-        let shown =
-            example.lines().any(|line| line.starts_with(&format!("{key} =")) || line == format!("[{key}]"));
+        let shown = example
+            .lines()
+            .any(|line| line.starts_with(&format!("{key} =")) || line.trim_matches(['[', ']']) == key);
         assert!(shown, "{key} is not in deploy/agent.toml");
     }
     assert!(count > 20, "{keys}");

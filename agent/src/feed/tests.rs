@@ -43,8 +43,13 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.toml");
         let (logs, state) = (folder.path().join("*.log*"), folder.path().join("state"));
+        // How busy this machine is must not matter.
+        let limits = match settings.contains("[limits]") {
+            true => "",
+            false => "[limits]\nmemory_bytes_max = 0\ncpu_percent_max = 0\nio_pressure_percent_max = 0\n",
+        };
         let text = format!(
-            "node = \"dn1\"\nzone = \"UTC\"\nstate_dir = {state:?}\n{settings}\n[logs]\npaths = [{logs:?}]\n\
+            "node = \"dn1\"\nzone = \"UTC\"\nstate_dir = {state:?}\n{settings}\n{limits}[logs]\npaths = [{logs:?}]\n\
              [sessions]\nidle_timeout_s = 60\n"
         );
         fs::write(&path, text).unwrap();
@@ -67,7 +72,11 @@ impl Scene {
         let (status, watched) = watch::channel(FeedStatus::default());
         let (orders, ordered) = std::sync::mpsc::channel();
         let model = crate::model::load(None).unwrap();
-        let feed = Feed::new(&self.config, model, Arc::clone(&store), restored, None, status, ordered);
+        let redact = self.config.redact.as_ref();
+        let redactor =
+            redact.map(|redact| Redactor::new(redact, &self.config.state_dir)).transpose().unwrap();
+        let feed =
+            Feed::new(&self.config, redactor, model, Arc::clone(&store), restored, None, status, ordered);
         Process { feed, store, _orders: orders, status: watched }
     }
 
@@ -79,7 +88,8 @@ impl Scene {
         let (status, watched) = watch::channel(FeedStatus::default());
         let (orders, ordered) = std::sync::mpsc::channel();
         let model = crate::model::load(None).unwrap();
-        let feed = Feed::new(&self.config, model, Arc::clone(&store), restored, Some(*tail), status, ordered);
+        let feed =
+            Feed::new(&self.config, None, model, Arc::clone(&store), restored, Some(*tail), status, ordered);
         Process { feed, store, _orders: orders, status: watched }
     }
 
@@ -436,4 +446,45 @@ fn a_stop_while_the_disk_fails_says_so_and_the_next_run_reads_again() {
     scene.round(&mut process, 5);
     scene.round(&mut process, 5);
     assert_eq!(process.lines_read(), 1);
+}
+
+#[test]
+fn what_is_to_be_redacted_does_not_get_into_the_spool() {
+    let mut scene = Scene::new("[redact]\nenabled = true");
+    let line = odd(7).replace("blk_7", "blk_7 from /10.250.19.102:54106 by user=alice for /user/alice/x");
+    scene.append(&(line.clone() + &line));
+    let mut process = scene.start();
+    scene.round(&mut process, 0);
+    scene.round(&mut process, 5);
+    scene.round(&mut process, 63);
+    let reports = process.reports();
+    let text = format!("{reports:?}");
+    assert!(text.contains("blk_7") && !text.contains("10.250.19.102") && !text.contains("alice"), "{text}");
+    assert!(!text.contains("dn.log"), "{text}");
+    let lines: Vec<_> = reports[0].events.iter().map(|event| event.line.clone().unwrap()).collect();
+    assert_eq!(lines[0], lines[1], "equal values have equal hashes");
+    assert!(
+        lines[0].contains("addr-") && lines[0].contains("user-") && lines[0].contains("path-"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn sessions_are_forgotten_where_the_agent_takes_more_memory_than_it_may() {
+    let limits = "[limits]\nmemory_bytes_max = 16777216\ncpu_percent_max = 0\nio_pressure_percent_max = 0";
+    let mut scene = Scene::new(limits);
+    let receiving = |block: u32| {
+        format!("081109 203615 148 INFO dfs.DataNode$DataXceiver: Receiving block blk_{block} x\n")
+    };
+    scene.append(&(0..9_000).map(receiving).collect::<String>());
+    let mut process = scene.start();
+    scene.round(&mut process, 0);
+    let status = process.status.borrow().clone();
+    // This process takes more than 16 MiB whatever its sessions do, so they get the least.
+    assert_eq!(status.limits.memory_cuts, 1);
+    assert!(process.feed.detector.sessions_bytes() <= 1_024 * 1_024);
+    assert!(status.totals.sessions_evicted > 500, "{status:?}");
+    // The last record still waits for lines that continue it.
+    assert_eq!(status.totals.sessions_evicted + status.totals.sessions_open, 8_999);
+    assert!(status.totals.ledger.adds_up());
 }

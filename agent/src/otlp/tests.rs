@@ -1,6 +1,6 @@
 //! Tests of the mapping: what is sent reads back as what was meant.
 
-use blocksift_detector::{Event, FileId, Ledger, Skipped};
+use blocksift_detector::{Event, FileId, Ledger, Report, Skipped};
 use prost::Message;
 use serde_json::{Map, json};
 

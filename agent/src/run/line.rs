@@ -6,11 +6,13 @@ use anyhow::{Context, anyhow};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::config::Config;
 use crate::feed::{Ended, Feed, Order};
+use crate::filter::Filters;
 use crate::otlp::Sender;
-use crate::reload::Setup;
+use crate::redact::Redactor;
+use crate::reload::{Refused, Setup};
 use crate::ship::{ShipError, Shipper};
-use crate::sink::SinkError;
 use crate::state::{Restored, StateError, Store};
 use crate::status::{FeedStatus, ShipStatus};
 use crate::tail::Tail;
@@ -21,6 +23,7 @@ pub(super) struct Draft {
     store: Arc<Store>,
     since_ms: i64,
     feed_status: watch::Sender<FeedStatus>,
+    redactor: Option<Redactor>,
     shipper: Shipper,
 }
 
@@ -47,18 +50,21 @@ impl Draft {
     /// Makes the parts. The store was begun at `since_ms`; `status` is true until the feed's first round.
     ///
     /// # Errors
-    /// [`SinkError`] if nothing can be shipped this way.
+    /// [`Refused`] if nothing can be filtered, hashed or shipped this way.
     pub(super) fn new(
         setup: Setup,
         store: Arc<Store>,
         status: FeedStatus,
         since_ms: i64,
-    ) -> Result<Self, SinkError> {
+    ) -> Result<Self, Refused> {
         let feed_status = watch::Sender::new(FeedStatus { progress: None, paused: false, ..status });
         let sender = Sender { node: setup.config.detector.node.clone(), model: setup.model.id.clone() };
-        let ship = setup.config.ship.clone();
-        let shipper = Shipper::new(ship, Arc::clone(&store), feed_status.subscribe(), sender, since_ms)?;
-        Ok(Self { setup, store, since_ms, feed_status, shipper })
+        let Config { ship, filters, redact, state_dir, .. } = &setup.config;
+        let filters = Filters::load(filters)?;
+        let redactor = redact.as_ref().map(|redact| Redactor::new(redact, state_dir)).transpose()?;
+        let status = feed_status.subscribe();
+        let shipper = Shipper::new(ship.clone(), Arc::clone(&store), status, sender, filters, since_ms)?;
+        Ok(Self { setup, store, since_ms, feed_status, redactor, shipper })
     }
 
     pub(super) fn setup(&self) -> &Setup {
@@ -75,7 +81,7 @@ impl Draft {
     /// # Errors
     /// If the system gives no thread.
     pub(super) fn start(self, from: From) -> anyhow::Result<Line> {
-        let Self { setup, store, since_ms, feed_status, shipper } = self;
+        let Self { setup, store, since_ms, feed_status, redactor, shipper } = self;
         let (restored, tail, before) = match from {
             From::Store(restored) => (Some(restored), None, None),
             From::Line(tail, before) => (None, Some(*tail), Some(before)),
@@ -91,7 +97,7 @@ impl Draft {
                 restored.meta.since_ms = since_ms;
             }
             let Setup { config, model } = setup;
-            Feed::new(&config, model, store, restored, tail, feed_status, ordered).run()
+            Feed::new(&config, redactor, model, store, restored, tail, feed_status, ordered).run()
         };
         // Nobody listens any more if the agent was told twice to stop.
         let work = move || drop(done.send(run()));

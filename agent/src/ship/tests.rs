@@ -125,7 +125,8 @@ impl Scene {
         let mut ship = ship(endpoint);
         change(&mut ship);
         let sender = Sender { node: "dn1".to_owned(), model: "m".to_owned() };
-        let mut shipper = Shipper::new(ship, Arc::clone(&store), watched, sender, 1).unwrap();
+        let mut shipper =
+            Shipper::new(ship, Arc::clone(&store), watched, sender, Filters::default(), 1).unwrap();
         shipper.backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(4));
         let scene = Self { _folder: folder, store, shipper, status, requests };
         scene.spool(0..reports);
@@ -397,4 +398,33 @@ async fn news_wake_the_shipper_and_summaries_go_out_at_the_start_and_the_end() {
     drop(scene.status);
     shipping.await.unwrap().unwrap();
     assert_eq!(scene.requests.recv().await.unwrap().path, "/v1/metrics");
+}
+
+/// A scene whose reports pass a filter with this body.
+async fn filtered(answers: Vec<Vec<u8>>, body: &str) -> (Scene, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let wasm = folder.path().join("filter.wasm");
+    let module = format!(
+        r#"(module (memory (export "memory") 1)
+             (func (export "filter") (param i32 i32 i32 i32 i32 i32) (result i32) {body}))"#
+    );
+    std::fs::write(&wasm, wat::parse_str(module).unwrap()).unwrap();
+    let filter =
+        crate::config::Filter { wasm, function: None, fuel_max: 1_000_000, memory_bytes_max: 1 << 20 };
+    let mut scene = Scene::new(3, answers, |_| {}).await;
+    scene.shipper.filters = Filters::load(&[filter]).unwrap();
+    (scene, folder)
+}
+
+#[tokio::test]
+async fn what_filters_let_through_is_shipped_and_tried_again() {
+    let busy = answer("503 Service Unavailable", "", &[]);
+    let (scene, _folder) = filtered(vec![busy], "(local.get 4)").await;
+    assert_eq!(scene.drain().await, [[0, 1, 2], [0, 1, 2]]);
+}
+
+#[tokio::test]
+async fn what_filters_drop_leaves_the_spool_unsent() {
+    let (scene, _folder) = filtered(Vec::new(), "(i32.const 0)").await;
+    assert_eq!(scene.drain().await, [[0_i64; 0]; 0]);
 }

@@ -11,12 +11,12 @@ mod tests;
 use std::io::Write;
 use std::time::SystemTime;
 
-use blocksift_detector::Report;
 use flate2::write::GzEncoder;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
 use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use serde::Serialize;
 
 use super::Outcome;
 use crate::config::{Compression, Otlp};
@@ -48,7 +48,7 @@ impl Post {
         Ok(Self { sender, endpoint: otlp.endpoint.clone(), compression: otlp.compression, secrets, client })
     }
 
-    pub(super) async fn reports(&mut self, reports: &[Report]) -> Outcome {
+    pub(super) async fn reports(&mut self, reports: &[impl Serialize + Sync]) -> Outcome {
         match logs_request(&self.sender, reports, now_ns()) {
             Ok(request) => self.send("/v1/logs", &request).await,
             Err(error) => Outcome::Refused { reason: error.to_string() },

@@ -114,10 +114,9 @@ impl Store {
             let removed = spool::remove(&transaction, batch)?;
             {
                 let mut table = transaction.open_table(DEAD_LETTERS)?;
-                let mut next = table.last()?.map_or(0, |(number, _)| number.value() + 1);
-                for row in &rows {
-                    table.insert(next, row.as_slice())?;
-                    next += 1;
+                let first = table.last()?.map_or(0, |(number, _)| number.value() + 1);
+                for (number, row) in (first..).zip(&rows) {
+                    table.insert(number, row.as_slice())?;
                     counts.letters += 1;
                     counts.bytes += row.len() as u64;
                 }

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::{Phase, Saved};
 use crate::files::{Fingerprint, Found, Identity, find_by_identity, read_up_to};
+use crate::limits::PageCache;
 use crate::status::FileStatus;
 
 /// A file that has not grown for this long has no unfinished record.
@@ -28,6 +29,7 @@ pub(super) struct Followed {
     saved: Saved,
     /// Read with `read_at` alone: its position is not ours.
     handle: Option<File>,
+    cache: PageCache,
     /// As last seen; reading goes up to here.
     size: u64,
     /// As last seen; `None` makes the next look a thorough one.
@@ -64,6 +66,7 @@ impl Followed {
     pub(super) fn restored(saved: Saved) -> Self {
         Self {
             handle: None,
+            cache: PageCache::default(),
             size: saved.offset,
             modified: None,
             active_ms: 0,
@@ -91,6 +94,7 @@ impl Followed {
         };
         Ok(Some(Self {
             handle: Some(handle),
+            cache: PageCache::default(),
             size,
             modified: Some(found.modified),
             active_ms: now_ms,
@@ -253,6 +257,7 @@ impl Followed {
                 return Step::Bytes { offset, length };
             }
         }
+        self.cache.at_end();
         if !self.quiet_told && now_ms.saturating_sub(self.active_ms) >= QUIET_AFTER_MS {
             self.quiet_told = true;
             // Closing its last record moves the checkpoint.
@@ -285,7 +290,7 @@ impl Followed {
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> usize {
         let Some(handle) = &self.handle else { return 0 };
         let wanted = usize::try_from(self.size - offset).unwrap_or(usize::MAX).min(buffer.len());
-        match read_up_to(handle, buffer.get_mut(..wanted).unwrap_or_default(), offset) {
+        match self.cache.read(handle, buffer.get_mut(..wanted).unwrap_or_default(), offset) {
             Ok(length) => length,
             Err(error) => {
                 warn!(path = %self.saved.path.display(), offset, %error, "file cannot be read; it is tried again");

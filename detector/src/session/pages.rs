@@ -130,6 +130,17 @@ impl Pages {
             + self.open.capacity() * size_of::<Vec<u32>>()
     }
 
+    /// Gives back the memory of pages without any piece; they get new one when they are used again.
+    pub(crate) fn give_back(&mut self) {
+        for &number in self.empty.iter().flatten() {
+            let page = usize::try_from(number).ok().and_then(|number| self.pages.get_mut(number));
+            if let Some(page) = page {
+                self.bytes -= page.bytes.len();
+                page.bytes = Box::default();
+            }
+        }
+    }
+
     /// Bytes of all pieces handed out.
     pub(crate) fn taken(&self) -> usize {
         self.taken
@@ -213,7 +224,12 @@ impl Pages {
             }
         }
         if let Some(number) = self.empty(size).pop() {
-            if let Some(page) = self.page_mut(number) {
+            let page = usize::try_from(number).ok().and_then(|number| self.pages.get_mut(number));
+            if let Some(page) = page {
+                if page.bytes.is_empty() {
+                    page.bytes = vec![0; size.page_bytes()].into_boxed_slice();
+                    self.bytes += size.page_bytes();
+                }
                 page.reset(size);
             }
             return number;
@@ -316,6 +332,24 @@ mod tests {
             pages.take(large);
         }
         assert_eq!(pages.pages.len(), before);
+    }
+
+    #[test]
+    fn pages_that_fell_empty_can_be_given_back_and_used_again() {
+        let mut pages = Pages::new();
+        let size = Size::holding(64).unwrap();
+        let pieces: Vec<Piece> = (0..50_000).map(|_| pages.take(size)).collect();
+        let before = pages.memory_bytes();
+        pieces.iter().skip(1).for_each(|&piece| pages.free(piece, size));
+        pages.give_back();
+        assert!(pages.memory_bytes() < before / 5, "{}", pages.memory_bytes());
+        let again = pages.take(size);
+        pages.get_mut(again, size).fill(7);
+        for _ in 0..50_000 {
+            let piece = pages.take(size);
+            assert_eq!(pages.get(piece, size).len(), 64);
+        }
+        assert!(pages.get(again, size).iter().all(|&byte| byte == 7) && pages.pages.len() < 500);
     }
 
     proptest! {

@@ -186,7 +186,7 @@ fn catch_up(agent: &mut Process, collector: SocketAddr, lines: u64) -> Result<()
 /// The latest summary at the collector; null before the first.
 fn summary(collector: SocketAddr) -> Result<Value> {
     let nodes = http::get_json(collector, "/api/nodes").context("the collector does not answer")?;
-    let mut nodes = nodes["nodes"].as_array().into_iter().flatten();
+    let mut nodes = nodes.get("nodes").and_then(Value::as_array).into_iter().flatten();
     Ok(nodes.find(|node| node["node"] == NODE).map_or(Value::Null, |node| node["metrics"].clone()))
 }
 

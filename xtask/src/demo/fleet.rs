@@ -54,6 +54,8 @@ impl NodeSetup {
         let logs: Vec<String> =
             self.logs.iter().map(|log| quoted(&glob_of(&log.to_string_lossy()))).collect();
         text += &format!("[logs]\npaths = [{}]\npoll_interval_ms = 100\n", logs.join(", "));
+        // Nobody waits for the fleet but whoever watches it.
+        text += "[limits]\ncpu_percent_max = 0\nio_pressure_percent_max = 0\n";
         text += &format!("[sessions]\nidle_timeout_s = {IDLE_TIMEOUT_S}\n");
         text +=
             &format!("[ship]\nendpoint = \"http://{address}\"\nsummary_interval_s = {SUMMARY_INTERVAL_S}\n");

@@ -139,7 +139,7 @@ impl Writer {
     /// The next record of the node, as if it happened now.
     fn next_record(&mut self) -> io::Result<()> {
         self.record.clear();
-        while let Some(mut event) = self.simulation.next() {
+        for mut event in self.simulation.by_ref() {
             if event.node == NODE {
                 event.at_ms = now_ms();
                 return self.text.write(&event, &mut self.record);
