@@ -97,7 +97,7 @@ pub(crate) fn command(args: impl Iterator<Item = String>) -> String {
 pub(crate) fn how(method: Method, parameters: usize) -> String {
     let what = match method {
         Method::Cnn => {
-            "One convolution over embedded events, ReLU, the largest and the mean value of each filter, two dense layers,\n\
+            "One convolution over embedded events, ReLU, the largest and the summed value of each filter, two dense layers,\n\
              sigmoid. Several nets are fitted to the labels with neighbouring events swapped and some made unknown at\n\
              random; one more is fitted to what they say together and quantized to int8 (embedding and convolution; the\n\
              dense layers stay float). Sequences are split by a hash, so the test holds none that was trained on; the\n\

@@ -1,6 +1,8 @@
 //! Sessions brought together by their token sequence, and the split that keeps whole sequences apart.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(crate) mod parts;
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use blocksift_detector::token::Token;
@@ -44,14 +46,17 @@ pub(crate) struct Shares {
     pub(crate) validation: u32,
     /// For the test.
     pub(crate) test: u32,
+    /// Which of the parts of the test's size is the test: `0` for the first one. Tests of different folds have no
+    /// sequence in common.
+    pub(crate) fold: u32,
 }
 
 impl Shares {
     /// The part that a place among `size` falls into: training first, the test last.
     fn part(self, place: usize, size: usize) -> Part {
-        // The middle of the place's share, in percent.
-        let percent = (100 * place + 50) / size;
         let (validation, test) = (self.validation as usize, self.test as usize);
+        // The middle of the place's share, in percent.
+        let percent = ((100 * place + 50) / size + self.fold as usize * test) % 100;
         match percent {
             percent if percent >= 100 - test => Part::Test,
             percent if percent >= 100 - test - validation => Part::Validation,
@@ -155,59 +160,6 @@ pub(crate) fn deal(sessions: &[Session], by: By, shares: Shares, seed: u64) -> R
     }
 }
 
-/// Parts of sessions on single nodes, for training or validation, that fit a split of whole sessions: those of a
-/// block in `part`, and of no sequence that is a whole session outside of it.
-///
-/// What the label says of a block need not show on each of its nodes: a block is abnormal if any of its parts is. So an
-/// abnormal block counts for its most telling part alone, the one whose sequence most rarely occurs in normal blocks
-/// (all of them, if several are alike); its other parts say nothing. `normal_weight` is the factor on normal blocks that
-/// gives the classes their natural ratio.
-#[must_use]
-pub(crate) fn node_groups(
-    nodes: &[Session],
-    wholes: &[Session],
-    parts: &[Part],
-    part: Part,
-    normal_weight: f64,
-) -> Vec<Group> {
-    let (mut inside, mut outside) = (BTreeSet::new(), BTreeSet::new());
-    let mut blocks = BTreeSet::new();
-    for (whole, found) in wholes.iter().zip(parts) {
-        let side = if *found == part { &mut inside } else { &mut outside };
-        side.insert(whole.tokens.as_slice());
-        if *found == part {
-            blocks.insert(whole.block.as_str());
-        }
-    }
-    let elsewhere = |tokens: &[Token]| outside.contains(tokens) && !inside.contains(tokens);
-    let chosen = |node: &&Session| blocks.contains(node.block.as_str()) && !elsewhere(&node.tokens);
-    let chosen: Vec<&Session> = nodes.iter().filter(chosen).collect();
-    let mut groups = group(chosen.iter().copied());
-    let share: BTreeMap<&[Token], f64> = groups
-        .iter()
-        .map(|group| {
-            let abnormal = group.abnormal as f64;
-            (group.tokens.as_slice(), abnormal / (abnormal + normal_weight * group.normal as f64))
-        })
-        .collect();
-    let mut telling: BTreeMap<&str, f64> = BTreeMap::new();
-    for node in chosen.iter().filter(|node| node.abnormal) {
-        let most = telling.entry(node.block.as_str()).or_default();
-        *most = most.max(share.get(node.tokens.as_slice()).copied().unwrap_or(0.0));
-    }
-    let mut witnesses: BTreeMap<Vec<Token>, u64> = BTreeMap::new();
-    for node in chosen.iter().filter(|node| node.abnormal) {
-        if share.get(node.tokens.as_slice()) == telling.get(node.block.as_str()) {
-            *witnesses.entry(node.tokens.clone()).or_default() += u64::from(node.count);
-        }
-    }
-    for group in &mut groups {
-        group.abnormal = witnesses.get(&group.tokens).copied().unwrap_or(0);
-    }
-    groups.retain(|group| group.normal + group.abnormal > 0);
-    groups
-}
-
 fn hash(tokens: &[Token], seed: u64) -> u64 {
     let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.0.to_le_bytes()).collect();
     xxh3_64_with_seed(&bytes, seed)
@@ -234,7 +186,7 @@ mod tests {
         let sessions: Vec<Session> =
             (0..400u16).map(|at| session(&format!("blk_{at}"), at % 4 == 0, &[2, at, 3])).collect();
         let groups = group(&sessions);
-        let shares = Shares { validation: 15, test: 15 };
+        let shares = Shares { validation: 15, test: 15, fold: 0 };
         let parts = split(&groups, shares, 7);
         for abnormal in [false, true] {
             let of = |part| {
@@ -250,46 +202,25 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_test_block_and_sequences_of_the_test_are_not_trained_on() {
-        let wholes =
-            [session("blk_1", false, &[2, 3]), session("blk_2", true, &[4]), session("blk_3", true, &[5])];
-        let parts = [Part::Train, Part::Train, Part::Test];
-        let mut nodes = [
-            session("blk_1", false, &[2]),
-            session("blk_2", true, &[2]),
-            session("blk_2", true, &[4]),
-            session("blk_2", true, &[5]),
-            session("blk_3", true, &[6]),
-        ];
-        nodes.iter_mut().for_each(|node| node.node = Some("a".to_owned()));
-        let found = node_groups(&nodes, &wholes, &parts, Part::Train, 1.0);
-        let found: Vec<_> = found.iter().map(|g| (g.tokens[0].0, g.normal, g.abnormal)).collect();
-        // 2 also occurs in a normal block, 5 is a whole session of the test, 6 is of a test block.
-        assert_eq!(found, [(2, 1, 0), (4, 0, 1)]);
-    }
-
-    #[test]
-    fn an_abnormal_block_counts_for_its_most_telling_part() {
-        let wholes =
-            [session("blk_1", false, &[2]), session("blk_2", true, &[3]), session("blk_3", true, &[4])];
-        let nodes = [
-            session("blk_1", false, &[5]),
-            session("blk_1", false, &[6]),
-            session("blk_2", true, &[5]),
-            session("blk_2", true, &[6]),
-            session("blk_3", true, &[6]),
-        ];
-        // 6 occurs in two abnormal blocks and a normal one, 5 in one of each.
-        let found = node_groups(&nodes, &wholes, &[Part::Train; 3], Part::Train, 1.0);
-        let found: Vec<_> = found.iter().map(|g| (g.tokens[0].0, g.normal, g.abnormal)).collect();
-        assert_eq!(found, [(5, 1, 0), (6, 1, 2)]);
+    fn folds_test_every_sequence_once() {
+        let sessions: Vec<Session> =
+            (0..407u16).map(|at| session(&format!("blk_{at}"), at % 4 == 0, &[2, at, 3])).collect();
+        let groups = group(&sessions);
+        let mut tested = vec![0; groups.len()];
+        for fold in 0..5 {
+            let parts = split(&groups, Shares { validation: 10, test: 20, fold }, 7);
+            for (tested, part) in tested.iter_mut().zip(parts) {
+                *tested += usize::from(part == Part::Test);
+            }
+        }
+        assert_eq!(tested, vec![1; groups.len()]);
     }
 
     #[test]
     fn a_split_by_time_tests_what_came_last_and_needs_times() {
         let mut sessions: Vec<Session> =
             (0..20).map(|at| session(&format!("blk_{at}"), false, &[2])).collect();
-        let shares = Shares { validation: 10, test: 20 };
+        let shares = Shares { validation: 10, test: 20, fold: 0 };
         assert!(deal(&sessions, By::Time, shares, 1).is_err());
         sessions.iter_mut().zip((0..20).rev()).for_each(|(session, time)| session.time_ms = Some(time));
         let parts = deal(&sessions, By::Time, shares, 1).unwrap();

@@ -57,8 +57,9 @@ pub(crate) fn cnn(net: &Net, quantized: &Quantized) -> GraphProto {
     graph.list("QLinearConv", &qlinear_inputs, "features_int8", ("kernel_shape", &kernel));
     graph.node("DequantizeLinear", &["features_int8", "features_scale", "features_zero"], "features", &[]);
     graph.list("MaxPool", &["features"], "largest", ("kernel_shape", &pool));
-    graph.list("AveragePool", &["features"], "mean", ("kernel_shape", &pool));
-    graph.node("Concat", &["largest", "mean"], "pooled", &[("axis", 1)]);
+    // A sum over the last axis is a vector kernel in tract, a pool that averages adds one number after the other.
+    graph.node("ReduceSum", &["features", "places"], "sum", &[("keepdims", 1)]);
+    graph.node("Concat", &["largest", "sum"], "pooled", &[("axis", 1)]);
     graph.node("Flatten", &["pooled"], "pooled_flat", &[("axis", 1)]);
     // Pooled values are not negative, so this changes none. Without it tract would split the product that follows in
     // two, one for each kind of pool, which costs it .7 us a window.
@@ -73,11 +74,10 @@ pub(crate) fn cnn(net: &Net, quantized: &Quantized) -> GraphProto {
 
 fn initializers(graph: &mut Builder, net: &Net, quantized: &Quantized) {
     let shape = net.shape;
-    // The pool gives the mean where the net takes the scaled sum.
-    let to_mean = shape.places() as f32 * SUM_SCALE;
+    // The graph sums where the net takes the scaled sum.
     let mut dense = net.dense.clone();
     for row in dense.chunks_exact_mut(2 * shape.filters) {
-        row.iter_mut().skip(shape.filters).for_each(|weight| *weight *= to_mean);
+        row.iter_mut().skip(shape.filters).for_each(|weight| *weight *= SUM_SCALE);
     }
     let conv: Vec<u8> = quantized.conv.iter().map(|weight| weight.cast_unsigned()).collect();
     let bias: Vec<u8> = quantized.bias.iter().flat_map(|bias| bias.to_le_bytes()).collect();
@@ -91,6 +91,7 @@ fn initializers(graph: &mut Builder, net: &Net, quantized: &Quantized) {
     graph.tensor("conv_bias", DataType::Int32, &[shape.filters], bias);
     graph.floats("features_scale", &[], &[quantized.output_scale]);
     graph.tensor("features_zero", DataType::Int8, &[], vec![FEATURES_ZERO.cast_unsigned()]);
+    graph.integers("places", &[1], &[2]);
     graph.floats("dense", &[shape.hidden, 2 * shape.filters], &dense);
     graph.floats("dense_bias", &[shape.hidden], &net.dense_bias);
     graph.floats("out", &[1, shape.hidden], &net.out);

@@ -26,7 +26,7 @@ use features::Features;
 /// How sessions are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Method {
-    /// Convolution over the events, largest and mean value of each filter; learns from labels
+    /// Convolution over the events, largest and summed value of each filter; learns from labels
     Cnn,
     /// How likely each event was after those before it: a causal convolution fitted to normal sessions
     NextEvent,

@@ -133,6 +133,9 @@ pub(crate) struct Args {
     /// Percent of the sequences that measure
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=40))]
     test_percent: u32,
+    /// Which of the parts of that size measures; with --test-percent 20, folds 0 to 4 measure each sequence once
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..100))]
+    fold: u32,
     /// Share of abnormal blocks that the figures are weighted to; the default is that of the whole of HDFS_v1
     #[arg(long, default_value_t = ABNORMAL_SHARE, value_parser = share)]
     abnormal_share: f64,

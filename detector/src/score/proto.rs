@@ -8,6 +8,7 @@ pub(super) mod kind {
     pub(in crate::score) const UINT8: i32 = 2;
     pub(in crate::score) const INT8: i32 = 3;
     pub(in crate::score) const INT32: i32 = 6;
+    pub(in crate::score) const INT64: i32 = 7;
 }
 
 /// Kinds of attributes that the table reads (`AttributeProto.AttributeType`).

@@ -127,14 +127,14 @@ impl Table {
     /// The score of a window of the right length whose tokens are within the vocabulary.
     pub(super) fn score(&mut self, window: &Window) -> f32 {
         let Self { folded, buffers } = self;
-        let mean = folded.pool(window, buffers);
-        folded.head(mean, buffers)
+        folded.pool(window, buffers);
+        folded.head(buffers)
     }
 }
 
 impl Folded {
-    /// Largest step and sum of the steps of each filter; returns what makes the mean value of a sum.
-    fn pool(&self, window: &Window, buffers: &mut Buffers) -> f32 {
+    /// Largest step and sum of the steps of each filter.
+    fn pool(&self, window: &Window, buffers: &mut Buffers) {
         let Buffers { totals, largest, sum, .. } = buffers;
         largest.fill(0.0);
         sum.fill(0.0);
@@ -151,7 +151,6 @@ impl Folded {
             self.convolve(under, totals);
             self.gather(totals, float(places - spoken).into(), largest, sum);
         }
-        self.step / float(places.max(1))
     }
 
     fn convolve(&self, under: &[Token], totals: &mut [i32]) {
@@ -176,13 +175,10 @@ impl Folded {
     }
 
     /// The dense layers: inputs in their order, each added to all hidden values.
-    fn head(&self, mean: f32, buffers: &mut Buffers) -> f32 {
+    fn head(&self, buffers: &mut Buffers) -> f32 {
         let Buffers { largest, sum, hidden, .. } = buffers;
         hidden.fill(0.0);
-        let pooled = largest
-            .iter()
-            .map(|steps| narrow(*steps) * self.step)
-            .chain(sum.iter().map(|steps| narrow(*steps) * mean));
+        let pooled = largest.iter().chain(sum.iter()).map(|steps| narrow(*steps) * self.step);
         for (input, weights) in pooled.zip(self.dense.chunks_exact(self.dense_bias.len())) {
             for (hidden, weight) in hidden.iter_mut().zip(weights) {
                 *hidden += weight * input;

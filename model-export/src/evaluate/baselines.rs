@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use blocksift_detector::model::Metadata;
 use blocksift_detector::token::{Tokenizer, sequence_hash};
 
-use crate::dataset::{Group, Part, Shares, node_groups, split};
+use crate::dataset::parts::{Telling, node_groups};
+use crate::dataset::{Group, Part, Shares, split};
 use crate::input::Session;
 use crate::method::{Fitted, Lesson, Method, Reading, fit, window};
 use crate::sheet::metrics::Item;
@@ -14,7 +15,7 @@ use crate::sheet::natural;
 use crate::threshold;
 
 /// Shares of the training sequences that choose a baseline's threshold, in percent.
-const SHARES: Shares = Shares { validation: 20, test: 0 };
+const SHARES: Shares = Shares { validation: 20, test: 0, fold: 0 };
 
 /// A method, fitted, with the threshold that its labels chose.
 pub(crate) struct Baseline {
@@ -40,11 +41,11 @@ pub(crate) fn trained_parts(nodes: &[Session], wholes: &[Session], trained: &Has
     if wholes.is_empty() {
         let known = |node: &Session| part(trained.contains(&sequence_hash(&node.tokens)));
         let parts: Vec<Part> = nodes.iter().map(known).collect();
-        return node_groups(nodes, nodes, &parts, Part::Train, 1.0);
+        return node_groups(nodes, nodes, &parts, Part::Train, &Telling::default());
     }
     let parts: Vec<Part> =
         wholes.iter().map(|whole| part(trained.contains(&sequence_hash(&whole.tokens)))).collect();
-    node_groups(nodes, wholes, &parts, Part::Train, 1.0)
+    node_groups(nodes, wholes, &parts, Part::Train, &Telling::default())
 }
 
 /// Fits each method to four fifths of the groups and chooses its threshold on the others. Empty if they lack a class.

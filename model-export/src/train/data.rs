@@ -44,7 +44,10 @@ impl Data {
         }
         let nodes =
             args.node_sessions.as_deref().map(|path| input::read_sessions(path, &keys)).transpose()?;
-        let shares = Shares { validation: args.validation_percent, test: args.test_percent };
+        let shares = Shares { validation: args.validation_percent, test: args.test_percent, fold: args.fold };
+        if args.fold > 0 && (args.fold + 1) * args.test_percent > 100 {
+            bail!("there are {} folds of {} percent", 100 / args.test_percent, args.test_percent);
+        }
         let parts = deal(&sessions.list, args.split, shares, args.seed)?;
         let fingerprint = fingerprint(&sessions.list, nodes.as_ref());
         Ok(Self { catalogue, tokenizer: spec, sessions, nodes, parts, fingerprint })

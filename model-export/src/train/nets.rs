@@ -1,6 +1,6 @@
 //! Fits several nets, and one that learns from them all.
 
-use blocksift_detector::token::Tokenizer;
+use blocksift_detector::token::{Token, Tokenizer};
 use indicatif::ProgressBar;
 
 use super::data::Data;
@@ -41,6 +41,7 @@ impl Examples {
         add(&views.by_node, normal * node, normal * node);
         add(&views.namenode, normal * node, node);
         add(&views.made_up, normal * node, normal * node);
+        add(&unknown_alone(shape.length), normal, 0.0);
         let natural = natural_weight(&parts.validation, args.abnormal_share);
         let validation = examples(&parts.validation, &tokenizer, natural, 1.0);
         Self { shape, train, validation }
@@ -58,6 +59,13 @@ pub(super) fn natural_weight(groups: &[Group], abnormal_share: f64) -> f32 {
     let count = |class: fn(&Group) -> u64| groups.iter().map(class).sum::<u64>() as f64;
     let odds = (1.0 - abnormal_share) / abnormal_share;
     (odds * count(|group| group.abnormal) / count(|group| group.normal)) as f32
+}
+
+/// One normal session of each length that consists of unknown templates alone. They are what a newer Hadoop writes every day
+/// and say nothing; where they are WARN or worse, a rule of its own flags them.
+fn unknown_alone(length: usize) -> Vec<Group> {
+    let group = |events| Group { tokens: vec![Token::UNKNOWN; events], normal: 1, ..Group::default() };
+    (1..=length).map(group).collect()
 }
 
 /// An example for each class that a group has sessions of.

@@ -29,7 +29,7 @@ use crate::{card, catalogue, graph, threshold};
 /// Share of sessions with the rarest counts that is set aside.
 const RARE: f64 = 0.02;
 /// Shares of the sequences that choose the threshold, in percent.
-const SHARES: Shares = Shares { validation: 30, test: 0 };
+const SHARES: Shares = Shares { validation: 30, test: 0, fold: 0 };
 /// Spoilt sessions that choose among methods.
 const SPOILT: usize = 2_000;
 

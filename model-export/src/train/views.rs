@@ -6,24 +6,27 @@ use blocksift_detector::template::Template;
 use blocksift_detector::token::{Token, Tokenizer};
 
 use super::data::Data;
-use crate::dataset::{Group, Part, node_groups};
+use crate::dataset::parts::{Telling, node_groups};
+use crate::dataset::{Group, Part};
 use crate::input::Session;
 
 /// Loggers of the NameNode in HDFS_v1.
 const NAMENODE: [&str; 2] = ["dfs.FSNamesystem", "dfs.PendingReplicationBlocks"];
-/// Abnormal sessions that a template must occur in, beside no normal one, to tell by itself.
+/// Abnormal sessions that a template must occur in to tell by itself.
 const TELLING_MIN: u64 = 3;
+/// Share of abnormal ones among the sessions that it occurs in, at least.
+const TELLING_SHARE: f64 = 0.9;
 /// Frequent healthy parts that made-up ones are made from.
 const HEALTHY: usize = 12;
 
 /// Parts of sessions, by where they come from. Empty if none were given.
 #[derive(Default)]
 pub(super) struct Views {
-    /// Cut by node, in the natural class ratio.
+    /// Cut by node, in the natural class ratio; those of DataNodes alone, since `namenode` has the others.
     pub(super) by_node: Vec<Group>,
     /// The NameNode's part of every whole session, in their class ratio.
     pub(super) namenode: Vec<Group>,
-    /// Healthy parts with an event that no normal session has. Few abnormal blocks are known by node, and the rarest
+    /// Healthy parts with an event that hardly any normal session has. Few abnormal blocks are known by node, and the rarest
     /// exceptions are in none of those.
     pub(super) made_up: Vec<Group>,
 }
@@ -47,23 +50,28 @@ impl Views {
         };
         let mut namenode: Vec<Session> = data.sessions.list.iter().map(cut).collect();
         namenode.retain(|session| !session.tokens.is_empty());
-        let of =
-            |nodes: &[Session], weight| node_groups(nodes, &data.sessions.list, &data.parts, part, weight);
-        // Node sessions come in the natural ratio, whole ones in another.
-        let by_node = of(&nodes.list, 1.0);
-        let made_up = made_up(&by_node, &telling(&data.of(part)), &tokens);
-        Self { by_node, namenode: of(&namenode, normal_weight), made_up }
+        let of = |nodes: &[Session], known: &Telling| {
+            node_groups(nodes, &data.sessions.list, &data.parts, part, known)
+        };
+        // Whole sessions are many more than those known by node, so what the NameNode tells is taken from them.
+        let namenode = of(&namenode, &Telling::default());
+        let mut by_node = of(&nodes.list, &Telling::new(&namenode, normal_weight));
+        let made_up = made_up(&by_node, &telling(&data.of(part), normal_weight), &tokens);
+        by_node.retain(|group| !group.tokens.iter().all(|token| tokens.contains(token)));
+        Self { by_node, namenode, made_up }
     }
 }
 
-/// Templates that abnormal sessions have and no normal one.
-fn telling(groups: &[Group]) -> Vec<Token> {
+/// Templates that hardly any but abnormal sessions have. `normal_weight` gives the classes their natural ratio.
+fn telling(groups: &[Group], normal_weight: f64) -> Vec<Token> {
     let having = |token: Token, count: fn(&Group) -> u64| -> u64 {
         groups.iter().filter(|group| group.tokens.contains(&token)).map(count).sum()
     };
     let all: BTreeSet<Token> = groups.iter().flat_map(|group| group.tokens.iter().copied()).collect();
     let tells = |&token: &Token| {
-        having(token, |group| group.normal) == 0 && having(token, |group| group.abnormal) >= TELLING_MIN
+        let (normal, abnormal) = (having(token, |group| group.normal), having(token, |group| group.abnormal));
+        let share = abnormal as f64 / (abnormal as f64 + normal_weight * normal as f64);
+        abnormal >= TELLING_MIN && share >= TELLING_SHARE
     };
     all.into_iter().filter(tells).collect()
 }
@@ -100,9 +108,17 @@ mod tests {
     }
 
     #[test]
-    fn only_what_no_normal_session_has_tells() {
-        let groups = [group(&[2, 3], 5, 0), group(&[2, 4], 0, 3), group(&[2, 5], 0, 2), group(&[3, 4], 0, 1)];
-        assert_eq!(telling(&groups), [Token(4)]);
+    fn only_what_hardly_any_normal_session_has_tells() {
+        let groups = [
+            group(&[2, 3], 5, 0),
+            group(&[2, 4], 0, 3),
+            group(&[2, 5], 0, 2),
+            group(&[3, 4], 0, 1),
+            group(&[2, 6], 1, 18),
+            group(&[2, 7], 1, 17),
+        ];
+        assert_eq!(telling(&groups, 1.0), [4, 6, 7].map(Token));
+        assert_eq!(telling(&groups, 2.0), [4, 6].map(Token));
     }
 
     #[test]

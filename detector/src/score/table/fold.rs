@@ -17,7 +17,7 @@ const OPERATORS: [&str; NODES] = [
     "QLinearConv",
     "DequantizeLinear",
     "MaxPool",
-    "AveragePool",
+    "ReduceSum",
     "Concat",
     "Flatten",
     "Relu",
@@ -26,22 +26,25 @@ const OPERATORS: [&str; NODES] = [
     "Gemm",
     "Sigmoid",
 ];
-/// Which node's output each node reads first. Both pools read the features; the Concat also reads the second one.
+/// Which node's output each node reads first. Pool and sum read the features; the Concat also reads the sum.
 const READS: [(usize, usize); NODES - 1] =
     [(1, 0), (2, 1), (3, 2), (4, 3), (5, 3), (6, 4), (7, 6), (8, 7), (9, 8), (10, 9), (11, 10), (12, 11)];
 /// Attributes that may be there with these values, which are also those of an absent one.
-const DEFAULTS: [(&str, &[i64]); 10] = [
+const DEFAULTS: [(&str, &[i64]); 11] = [
     ("alpha", &[1]),
     ("beta", &[1]),
     ("ceil_mode", &[0]),
-    ("count_include_pad", &[0]),
     ("dilations", &[1]),
     ("group", &[1]),
+    ("keepdims", &[1]),
+    ("noop_with_empty_axes", &[0]),
     ("pads", &[0, 0]),
     ("storage_order", &[0]),
     ("strides", &[1]),
     ("transA", &[0]),
 ];
+/// Axis of the features, `[N, filters, places]`, over which they are summed.
+const PLACES_AXIS: i64 = 2;
 /// Numbers of a table, at most: a small file must not ask for all memory.
 const TAPS_MAX: usize = 1 << 22;
 /// The convolution's sums stay below this, so that their products with a float32 are exact in float64.
@@ -58,7 +61,7 @@ pub(super) fn fold(graph: &GraphProto, length: usize, rows: usize) -> Result<Fol
         .try_into()
         .map_err(|_| format!("it has {} nodes, not {NODES}", graph.node.len()))?;
     check_form(graph, nodes)?;
-    let [gather, _, conv, dequantize, _, _, _, _, _, dense, _, out, _] = nodes;
+    let [gather, _, conv, dequantize, _, sum, _, _, _, dense, _, out, _] = nodes;
     let stored = Stored(graph);
     let (embedding, shape) = stored.integers(gather, 0)?;
     let &[found, width] = shape.as_slice() else { return Err(format!("the embedding is {shape:?}")) };
@@ -87,6 +90,9 @@ pub(super) fn fold(graph: &GraphProto, length: usize, rows: usize) -> Result<Fol
     let multiplier = stored.scale(conv, 1)? * stored.scale(conv, 4)? / step;
     if !multiplier.is_normal() {
         return Err("the convolution's scales are out of range".to_owned());
+    }
+    if stored.axis(sum, 1)? != PLACES_AXIS {
+        return Err("the sum is not over the places of the convolution".to_owned());
     }
     let bias = stored.integers_of(conv, 8, &[filters])?;
     check_totals(&bias, kernel, width)?;
@@ -138,7 +144,7 @@ fn check_attributes(nodes: &[NodeProto; NODES], kernel: i64, places: i64) -> Res
             "Gather" => (&[], &[("axis", &[0])]),
             "Transpose" => (&[("perm", &[0, 2, 1])], &[]),
             "QLinearConv" => (&[], &[("kernel_shape", &[kernel])]),
-            "MaxPool" | "AveragePool" => (&[("kernel_shape", &[places])], &[]),
+            "MaxPool" => (&[("kernel_shape", &[places])], &[]),
             "Concat" => (&[("axis", &[1])], &[]),
             "DequantizeLinear" | "Flatten" => (&[], &[("axis", &[1])]),
             "Gemm" => (&[("transB", &[1])], &[]),
@@ -271,6 +277,15 @@ impl Stored<'_> {
 
     fn scalar(&self, node: &NodeProto, at: usize) -> Result<f32, String> {
         only(&self.floats(node, at)?.0, node)
+    }
+
+    /// The one number of a list of axes.
+    fn axis(&self, node: &NodeProto, at: usize) -> Result<i64, String> {
+        let (tensor, _) = self.tensor(node, at, 8)?;
+        match (tensor.data_type, tensor.raw_data.as_chunks().0) {
+            (kind::INT64, [word]) => Ok(i64::from_le_bytes(*word)),
+            _ => Err(format!("tensor `{}` is not one axis", tensor.name)),
+        }
     }
 
     fn scale(&self, node: &NodeProto, at: usize) -> Result<f32, String> {
