@@ -360,7 +360,13 @@ impl Feed {
     fn publish(&mut self) {
         if self.detailed.is_none_or(|detailed| detailed.elapsed() >= DETAILS_INTERVAL) {
             self.detailed = Some(Instant::now());
-            self.details = Arc::new(self.summarizer.details(&self.detector, now_ms()));
+            let mut details = self.summarizer.details(&self.detector, now_ms());
+            if let Some(redactor) = &self.redactor {
+                for template in &mut details.unknown.list {
+                    template.text = redactor.template(&template.text);
+                }
+            }
+            self.details = Arc::new(details);
         }
         self.status.send_replace(FeedStatus {
             totals: self.detector.summary(),

@@ -55,6 +55,13 @@ impl Redactor {
         })
     }
 
+    /// What may be shown of the text of an unknown template.
+    pub(crate) fn template(&self, text: &str) -> String {
+        let mut words: Words = self.own.iter().map(|name| (name.clone(), Kind::Host)).collect();
+        self.learn(text, &mut words);
+        self.text(text, &words)
+    }
+
     /// Replaces everything in a report.
     pub(crate) fn report(&self, report: &mut Report) {
         let mut words: Words = self.own.iter().map(|name| (name.clone(), Kind::Host)).collect();

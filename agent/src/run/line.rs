@@ -126,13 +126,15 @@ impl Line {
     pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
         if let Some(feed) = &mut self.feed {
             tokio::select! {
-                ended = feed => {
+                ended = &mut *feed => {
                     self.feed = None;
                     feed_result(ended)?;
                 }
                 shipped = &mut self.shipping => {
                     shipped?.context("reports cannot be shipped; nothing is lost")?;
-                    return Err(anyhow!("shipping ended before reading did"));
+                    // That is when the feed says that nothing more will come, and so a moment before it ends.
+                    feed_result(feed.await)?;
+                    return Ok(());
                 }
             }
         }

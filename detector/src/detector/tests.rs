@@ -171,7 +171,7 @@ fn a_silence_in_the_times_of_the_log_is_scored_and_a_long_one_forgotten() {
         ..Settings::default()
     };
     for chunk in [1, 50, 9_999] {
-        // A block of which no more is known than that it was begun is abnormal too.
+        // A template that the vocabulary lacks, at WARN, is flagged by itself.
         assert_eq!(scored(gaps.clone(), chunk), [(true, 2), (true, 5), (false, 1)]);
         assert_eq!(
             scored(Settings { forget_after_ms: 3_601_000, ..gaps.clone() }, chunk),
