@@ -319,7 +319,7 @@ fn scores_are_the_same_bits_on_every_machine() {
         let score = model.score(&[window(&tokens)]).unwrap()[0];
         hash = hash.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(score.to_bits());
     }
-    assert_eq!(hash, 0xe7fb_31de_5164_cab7, "{hash:#x}");
+    assert_eq!(hash, 0xc61a_45cb_336f_4ed8, "{hash:#x}");
 }
 
 #[test]
