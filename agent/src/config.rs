@@ -10,7 +10,7 @@ mod raw;
 mod receive;
 mod ship;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use glob::Pattern;
 use jiff::tz::TimeZone;
 use toml::Spanned;
 
+pub(crate) use parse::parse;
 pub(crate) use problem::{Problem, Problems};
 use raw::{Key, RawConfig, RawLogs, RawSessions};
 pub(crate) use receive::Receive;
@@ -108,6 +109,8 @@ pub(crate) type Checked = Result<Config, Vec<Problem>>;
 pub(crate) struct Places {
     pub(crate) state_dir: Option<(PathBuf, Range<usize>)>,
     pub(crate) model: Option<(PathBuf, Range<usize>)>,
+    /// Globs of the log files.
+    pub(crate) logs: Vec<(String, Range<usize>)>,
 }
 
 /// Default of `state_dir`.
@@ -115,10 +118,15 @@ pub(crate) const STATE_DIR: &str = "/var/lib/blocksift";
 
 /// Checks the text of a configuration.
 fn check_text(text: &str) -> (Checked, Places) {
-    let (raw, problems) = parse::parse(text);
+    let (raw, problems) = parse::<RawConfig>(text);
     let unreadable = !problems.is_empty();
     let place = |path: &Key<String>| path.as_ref().map(|path| (PathBuf::from(path.get_ref()), path.span()));
-    let places = Places { state_dir: place(&raw.state_dir), model: place(&raw.model) };
+    let globs = raw.logs.paths.iter().flat_map(Spanned::get_ref);
+    let places = Places {
+        state_dir: place(&raw.state_dir),
+        model: place(&raw.model),
+        logs: globs.map(|glob| (glob.get_ref().clone(), glob.span())).collect(),
+    };
     let mut check = Check { problems };
     let config = check.config(raw, unreadable);
     (if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }, places)

@@ -1,8 +1,10 @@
 //! blocksift-agent: reads Hadoop's logs where they are written and finds the blocks whose story is not normal.
 
+mod cases;
 mod config;
 mod dead_letters;
 mod detect;
+mod doctor;
 mod encoding;
 mod feed;
 mod files;
@@ -18,6 +20,7 @@ mod sink;
 mod source;
 mod state;
 mod tail;
+mod text;
 mod threads;
 mod validate;
 
@@ -44,7 +47,9 @@ enum Command {
     Detect(detect::Args),
     /// Score ready-made token windows
     Predict(predict::Args),
+    Doctor(doctor::Args),
     Run(run::Args),
+    Test(cases::Args),
     Validate(validate::Args),
 }
 
@@ -60,7 +65,9 @@ fn main() -> ExitCode {
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Detect(args) => detect::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Test(args) => cases::run(&args),
         Command::Validate(args) => validate::run(&args),
     };
     result.unwrap_or_else(|error| {

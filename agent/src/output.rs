@@ -9,6 +9,8 @@ use anyhow::Context;
 use blocksift_detector::{Report, Summary};
 use tempfile::NamedTempFile;
 
+use crate::text::printable;
+
 /// Format of the reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
@@ -116,8 +118,7 @@ fn text_line(report: &Report) -> String {
         report.revision,
         report.reasons.join(",")
     );
-    // Template texts come from logs; a terminal must not obey them.
-    line.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
+    printable(&line, usize::MAX)
 }
 
 /// The summary as a table.

@@ -14,11 +14,13 @@
 
 mod bad_input;
 mod bad_set_up;
+mod cases;
 mod cluster;
 mod crash;
 mod delivery;
 mod delivery_pipe;
 mod disk;
+mod doctor;
 mod harness;
 mod inputs;
 mod mining;
