@@ -92,6 +92,16 @@ impl Config {
         checked.map_err(|problems| Problems::new(path, &text, problems).into())
     }
 
+    /// The defaults, with reports going to `endpoint`; no log files are named.
+    ///
+    /// # Errors
+    /// [`ConfigError::Wrong`] if it is no address of a receiver.
+    pub(crate) fn for_endpoint(endpoint: &str) -> Result<Self, ConfigError> {
+        let endpoint = toml::Value::from(endpoint);
+        let text = format!("[logs]\npaths = [\"/dev/null\"]\n[ship]\nendpoint = {endpoint}\n");
+        check_text(&text).0.map_err(|problems| Problems::new(Path::new("--endpoint"), &text, problems).into())
+    }
+
     /// As [`Self::load`], with where the values are that [`crate::validate`] has more to say about, and the text.
     pub(crate) fn load_with_places(path: &Path) -> Result<(Checked, Places, String), ConfigError> {
         let text = std::fs::read_to_string(path)

@@ -4,6 +4,7 @@
 //! Each check gives one or more [`Finding`]s and depends on no other but for the configuration.
 
 mod agent;
+mod collector;
 mod files;
 mod finding;
 mod host;
@@ -77,6 +78,7 @@ fn examine(config: &Config) -> Vec<Finding> {
     findings.push(model(config));
     findings.extend(state::directory(config));
     findings.extend(agent::resources(running.as_ref(), config));
+    findings.extend(collector::reach(config));
     findings
 }
 

@@ -14,6 +14,7 @@ mod otlp;
 mod output;
 mod predict;
 mod raw_lines;
+mod replay;
 mod run;
 mod ship;
 mod sink;
@@ -22,6 +23,7 @@ mod state;
 mod tail;
 mod text;
 mod threads;
+mod top;
 mod validate;
 
 use std::io::IsTerminal;
@@ -48,8 +50,10 @@ enum Command {
     /// Score ready-made token windows
     Predict(predict::Args),
     Doctor(doctor::Args),
+    Replay(replay::Args),
     Run(run::Args),
     Test(cases::Args),
+    Top(top::Args),
     Validate(validate::Args),
 }
 
@@ -66,8 +70,10 @@ fn main() -> ExitCode {
         Command::Detect(args) => detect::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => cases::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Validate(args) => validate::run(&args),
     };
     result.unwrap_or_else(|error| {

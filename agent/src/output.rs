@@ -158,7 +158,7 @@ pub(crate) fn summary_table(summary: &Summary, model: &str, files: usize, elapse
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(value: u64) -> String {
+pub(crate) fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

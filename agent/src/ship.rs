@@ -22,10 +22,10 @@ use crate::otlp::{AgentCounts, Sender, Times, metrics_request};
 use crate::sink::{Outcome, Sink, SinkError};
 use crate::state::{Batch, DeadLetterLimits, StateError, Store};
 use crate::tail::Counts;
-use backoff::Backoff;
+pub(crate) use backoff::Backoff;
 
 /// First pause after a failed try.
-const BACKOFF_MIN: Duration = Duration::from_millis(500);
+pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(500);
 
 /// How the detector's side is doing; replaced whenever it changes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -323,7 +323,8 @@ async fn news(status: &mut watch::Receiver<Status>, replaced: bool) {
     }
 }
 
-fn now_ns() -> u64 {
+/// The agent's clock: nanoseconds since 1970.
+pub(crate) fn now_ns() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -49,7 +49,19 @@ fn a_healthy_node_has_no_failure() {
     write_log(&node, Duration::ZERO);
     let told = Told::of(&node);
     assert_eq!(told.said.code, 0, "{}", told.said.stdout);
-    for check in ["config", "paths", "readable", "layout", "zone", "inotify", "model", "state", "agent"] {
+    for check in [
+        "config",
+        "paths",
+        "readable",
+        "layout",
+        "zone",
+        "inotify",
+        "model",
+        "state",
+        "agent",
+        "collector",
+        "clock",
+    ] {
         assert_eq!(told.check(check).0, "ok", "{}", told.check(check).1);
     }
     assert!(!node.configuration().with_file_name("state").exists(), "it only looks");
@@ -71,7 +83,12 @@ fn everything_that_is_wrong_is_found_at_once() {
     fs::write(node.configuration().with_file_name("state"), "").unwrap();
     let told = Told::of(&node);
     assert_eq!(told.said.code, 1, "{}", told.said.stdout);
-    for (check, said) in [("zone", "UTC+02:00"), ("layout", "ConversionPattern"), ("state", "state_dir")] {
+    for (check, said) in [
+        ("zone", "UTC+02:00"),
+        ("layout", "ConversionPattern"),
+        ("state", "state_dir"),
+        ("collector", "refused"),
+    ] {
         let (status, what) = told.check(check);
         assert!(status == "fail" && what.contains(said), "{check}: {what}");
     }

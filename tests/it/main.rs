@@ -25,6 +25,7 @@ mod harness;
 mod inputs;
 mod mining;
 mod public_log;
+mod replay;
 mod rotation;
 mod same_verdicts;
 mod same_wasm;

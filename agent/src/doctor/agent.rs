@@ -19,7 +19,7 @@ const MIB: u64 = 1_024 * 1_024;
 /// A process that has the store open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Running {
-    /// Process id; none where it lives in another namespace.
+    /// Process id; none where this user cannot see it.
     id: Option<u32>,
 }
 
@@ -28,7 +28,8 @@ impl Running {
     pub(super) fn on(directory: &Path) -> Option<Self> {
         let store = fs::metadata(directory.join(FILE_NAME)).ok()?;
         let device = format!("{:02x}:{:02x}", major(store.dev()), minor(store.dev()));
-        of_locks(&fs::read_to_string("/proc/locks").ok()?, &device, store.ino())
+        let running = of_locks(&fs::read_to_string("/proc/locks").ok()?, &device, store.ino())?;
+        Some(Self { id: running.id.or_else(|| holder(&store)) })
     }
 
     /// Files that it may have open.
@@ -49,6 +50,17 @@ impl Running {
     fn read(&self, name: &str) -> Option<String> {
         fs::read_to_string(format!("/proc/{}/{name}", self.id?)).ok()
     }
+}
+
+/// The process that has a file open, as far as this user may see: a lock that belongs to an open file names none.
+fn holder(file: &fs::Metadata) -> Option<u32> {
+    let is_file = |fd: fs::DirEntry| {
+        fs::metadata(fd.path()).is_ok_and(|open| (open.dev(), open.ino()) == (file.dev(), file.ino()))
+    };
+    fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+        let id = process.file_name().to_str()?.parse().ok()?;
+        fs::read_dir(process.path().join("fd")).ok()?.flatten().any(is_file).then_some(id)
+    })
 }
 
 /// The holder of a lock on a file: `1: FLOCK  ADVISORY  WRITE 4711 00:1f:123 0 EOF`, where `00:1f` is the device.

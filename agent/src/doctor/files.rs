@@ -46,7 +46,7 @@ fn matches(logs: &Logs, glob: &str, any: bool) -> Option<Finding> {
 
 /// What is so and what to do if no file matches a glob of `logs`.
 pub(crate) fn unmatched(logs: &Logs, glob: &str) -> Option<(String, String)> {
-    let alone = Logs { paths: vec![glob.to_owned()], ..logs.clone() };
+    let alone = Logs { paths: vec![glob.to_owned()], received: None, ..logs.clone() };
     let found = scan(&alone);
     if !found.files.is_empty() || !found.unreadable.is_empty() {
         return None;
