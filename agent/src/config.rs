@@ -14,7 +14,7 @@ mod redact;
 mod ship;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -28,6 +28,7 @@ use toml::Spanned;
 
 pub(crate) use filter::Filter;
 pub(crate) use limits::Limits;
+pub(crate) use parse::parse;
 pub(crate) use problem::{Problem, Problems};
 use raw::{Key, RawConfig, RawLogs, RawSessions};
 pub(crate) use receive::Receive;
@@ -109,6 +110,16 @@ impl Config {
         checked.map_err(|problems| Problems::new(path, &text, problems).into())
     }
 
+    /// The defaults, with reports going to `endpoint`; no log files are named.
+    ///
+    /// # Errors
+    /// [`ConfigError::Wrong`] if it is no address of a receiver.
+    pub(crate) fn for_endpoint(endpoint: &str) -> Result<Self, ConfigError> {
+        let endpoint = toml::Value::from(endpoint);
+        let text = format!("[logs]\npaths = [\"/dev/null\"]\n[ship]\nendpoint = {endpoint}\n");
+        check_text(&text).0.map_err(|problems| Problems::new(Path::new("--endpoint"), &text, problems).into())
+    }
+
     /// As [`Self::load`], with where the values are that [`crate::validate`] has more to say about, and the text.
     pub(crate) fn load_with_places(path: &Path) -> Result<(Checked, Places, String), ConfigError> {
         let text = std::fs::read_to_string(path)
@@ -126,6 +137,8 @@ pub(crate) type Checked = Result<Config, Vec<Problem>>;
 pub(crate) struct Places {
     pub(crate) state_dir: Option<(PathBuf, Range<usize>)>,
     pub(crate) model: Option<(PathBuf, Range<usize>)>,
+    /// Globs of the log files.
+    pub(crate) logs: Vec<(String, Range<usize>)>,
 }
 
 /// Default of `state_dir`.
@@ -133,10 +146,15 @@ pub(crate) const STATE_DIR: &str = "/var/lib/blocksift";
 
 /// Checks the text of a configuration.
 fn check_text(text: &str) -> (Checked, Places) {
-    let (raw, problems) = parse::parse(text);
+    let (raw, problems) = parse::<RawConfig>(text);
     let unreadable = !problems.is_empty();
     let place = |path: &Key<String>| path.as_ref().map(|path| (PathBuf::from(path.get_ref()), path.span()));
-    let places = Places { state_dir: place(&raw.state_dir), model: place(&raw.model) };
+    let globs = raw.logs.paths.iter().flat_map(Spanned::get_ref);
+    let places = Places {
+        state_dir: place(&raw.state_dir),
+        model: place(&raw.model),
+        logs: globs.map(|glob| (glob.get_ref().clone(), glob.span())).collect(),
+    };
     let mut check = Check { problems };
     let config = check.config(raw, unreadable);
     (if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }, places)

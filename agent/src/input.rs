@@ -149,7 +149,11 @@ impl Input {
         }
     }
 
-    fn reader(&self, progress: &ProgressBar) -> io::Result<Box<dyn Read>> {
+    /// The text from its start, while no other reader of this input is in use. Not for standard input.
+    ///
+    /// # Errors
+    /// If the file cannot be read from its start.
+    pub(crate) fn reader(&self, progress: &ProgressBar) -> io::Result<Box<dyn Read>> {
         let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(0))?;
         let stored = progress.wrap_read(file);

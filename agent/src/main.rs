@@ -1,8 +1,10 @@
 //! blocksift-agent: reads Hadoop's logs where they are written and finds the blocks whose story is not normal.
 
+mod cases;
 mod config;
 mod dead_letters;
 mod detect;
+mod doctor;
 mod encoding;
 mod feed;
 mod files;
@@ -17,6 +19,7 @@ mod predict;
 mod raw_lines;
 mod redact;
 mod reload;
+mod replay;
 mod run;
 mod ship;
 mod sink;
@@ -25,7 +28,9 @@ mod state;
 mod status;
 mod summary;
 mod tail;
+mod text;
 mod threads;
+mod top;
 mod validate;
 
 use std::io::IsTerminal;
@@ -51,7 +56,11 @@ enum Command {
     Detect(detect::Args),
     /// Score ready-made token windows
     Predict(predict::Args),
+    Doctor(doctor::Args),
+    Replay(replay::Args),
     Run(run::Args),
+    Test(cases::Args),
+    Top(top::Args),
     Validate(validate::Args),
 }
 
@@ -67,7 +76,11 @@ fn main() -> ExitCode {
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Detect(args) => detect::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Test(args) => cases::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Validate(args) => validate::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -10,6 +10,8 @@ use blocksift_detector::{Report, Summary};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
+use crate::text::printable;
+
 /// Format of the reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
@@ -124,8 +126,7 @@ fn text_line(report: &Report) -> String {
         report.revision,
         report.reasons.join(",")
     );
-    // Template texts come from logs; a terminal must not obey them.
-    line.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
+    printable(&line, usize::MAX)
 }
 
 /// The summary as a table.
@@ -165,7 +166,7 @@ pub(crate) fn summary_table(summary: &Summary, model: &str, files: usize, elapse
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(value: u64) -> String {
+pub(crate) fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -23,10 +23,10 @@ use crate::otlp::{AgentCounts, Sender, Times, metrics_request};
 use crate::sink::{Outcome, Sink, SinkError};
 use crate::state::{Batch, DeadLetterLimits, StateError, Store};
 use crate::status::{FeedStatus, ShipStatus};
-use backoff::Backoff;
+pub(crate) use backoff::Backoff;
 
 /// First pause after a failed try.
-const BACKOFF_MIN: Duration = Duration::from_millis(500);
+pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(500);
 
 /// Why shipping cannot go on. Nothing is lost: what was not shipped is in the store.
 #[derive(Debug, thiserror::Error)]
@@ -388,7 +388,8 @@ async fn news(status: &mut watch::Receiver<FeedStatus>, replaced: bool) {
     }
 }
 
-fn now_ns() -> u64 {
+/// The agent's clock: nanoseconds since 1970.
+pub(crate) fn now_ns() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,6 +8,7 @@ mod writer;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use serde::Serialize;
 
@@ -112,6 +113,14 @@ impl Sink {
                     Err(error) => Outcome::Refused { reason: error.to_string() },
                 }
             }
+        }
+    }
+
+    /// Sends nothing, to see whether it would be taken; with what the receiver's clock said, if it is one that has one.
+    pub(crate) async fn probe(&mut self) -> (Outcome, Option<Timestamp>) {
+        match self {
+            Self::Otlp(post) => post.probe().await,
+            Self::Ndjson(_) => (Outcome::Taken { bytes: 0, rejected: 0, message: String::new() }, None),
         }
     }
 

@@ -40,6 +40,7 @@ use dead_letters::Counts;
 pub(crate) use dead_letters::{DeadLetter, DeadLetterLimits};
 pub(crate) use error::StateError;
 use open::Create;
+pub(crate) use open::FILE_NAME;
 use row::{FileRow, MetaRow};
 pub(crate) use spool::Batch;
 

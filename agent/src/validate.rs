@@ -1,5 +1,6 @@
 //! `blocksift-agent validate`: says everything that is wrong with a configuration before an agent runs on it,
-//! the machine's part included: does the model load, can the state directory be made, do the globs find files.
+//! the machine's part included: does the model load, can the state directory be made. Globs that find nothing are
+//! warnings: the daemon that writes the logs may come later.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,6 +11,7 @@ use blocksift_detector::Model;
 use clap::Args as ClapArgs;
 
 use crate::config::{Checked, Config, ConfigError, Places, Problem, Problems};
+use crate::doctor::unmatched;
 use crate::files::scan;
 use crate::filter::Filters;
 use crate::ship::chain;
@@ -28,8 +30,12 @@ pub(crate) struct Args {
 /// # Errors
 /// With every problem there is.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (config, model) = check(&args.config)?;
-    report(&mut io::stdout().lock(), &args.config, &config, &model.id)?;
+    let valid = check_with_warnings(&args.config)?;
+    let mut out = io::stdout().lock();
+    report(&mut out, &args.config, &valid.config, &valid.model.id)?;
+    if let Some(warnings) = valid.warnings {
+        writeln!(out, "{warnings}")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -38,10 +44,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// [`ConfigError`] with everything that is.
 pub(crate) fn check(path: &Path) -> Result<(Config, Model), ConfigError> {
+    check_with_warnings(path).map(|valid| (valid.config, valid.model))
+}
+
+/// A configuration that an agent can run on.
+#[derive(Debug)]
+struct Valid {
+    config: Config,
+    model: Model,
+    warnings: Option<Problems>,
+}
+
+/// As [`check`], with what may not be meant.
+fn check_with_warnings(path: &Path) -> Result<Valid, ConfigError> {
     let (checked, places, text) = Config::load_with_places(path)?;
     let (config, model, problems) = check_machine(checked, &places);
     match (config, model, problems.is_empty()) {
-        (Some(config), Some(model), true) => Ok((config, model)),
+        (Some(config), Some(model), true) => {
+            let warnings = warnings(&config, &places);
+            let warnings = (!warnings.is_empty()).then(|| Problems::new(path, &text, warnings));
+            Ok(Valid { config, model, warnings })
+        }
         _ => Err(Problems::new(path, &text, problems).into()),
     }
 }
@@ -89,7 +112,15 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<M
 }
 
 /// Whether files can be made in `directory`, or in the nearest directory above it that exists. Leaves nothing behind.
-fn can_be_made(directory: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// Why they cannot.
+pub(crate) fn can_be_made(directory: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(nearest_existing(directory)).map(drop)
+}
+
+/// `directory`, or the nearest one above it that exists.
+pub(crate) fn nearest_existing(directory: &Path) -> &Path {
     let mut existing = directory;
     while fs::symlink_metadata(existing).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         existing = match existing.parent() {
@@ -97,7 +128,16 @@ fn can_be_made(directory: &Path) -> io::Result<()> {
             _ => Path::new("."),
         };
     }
-    tempfile::tempfile_in(existing).map(drop)
+    existing
+}
+
+/// What does not keep an agent from running but looks like a mistake.
+fn warnings(config: &Config, places: &Places) -> Vec<Problem> {
+    let unmatched = places.logs.iter().filter_map(|(glob, span)| {
+        let (what, fix) = unmatched(&config.logs, glob)?;
+        Some(Problem { span: Some(span.clone()), what: format!("warning: {what}"), fix })
+    });
+    unmatched.collect()
 }
 
 fn report(out: &mut impl Write, path: &Path, config: &Config, model: &str) -> io::Result<()> {
@@ -148,6 +188,30 @@ mod tests {
     fn certificates_that_cannot_be_read_are_told() {
         let ship = "[ship]\nendpoint = \"https://x\"\ntls_ca = \"/absent/ca.pem\"\n";
         assert!(told(ship).contains("/absent/ca.pem"), "{}", told(ship));
+    }
+
+    #[test]
+    fn a_glob_that_finds_nothing_is_a_warning_at_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        let found = folder.path().join("a.log");
+        fs::write(&found, "").unwrap();
+        fs::write(
+            &path,
+            format!(
+                "node = \"a\"\n[logs]\npaths = [{found:?}, \"/absent/*.log\"]\nfrom_start = true\n[ship]\n"
+            ),
+        )
+        .unwrap();
+        let text = fs::read_to_string(&path).unwrap().replacen(
+            "node",
+            &format!("state_dir = {:?}\nnode", folder.path()),
+            1,
+        );
+        fs::write(&path, text).unwrap();
+        let told = check_with_warnings(&path).unwrap().warnings.unwrap().to_string();
+        assert!(told.contains(":4:") && told.contains("warning: `/absent/*.log` matches no file"), "{told}");
+        assert!(!told.contains("a.log` matches"), "{told}");
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(crate) struct Outcome {
     /// The model's, or an estimate that is far below the threshold.
     pub(crate) score: f32,
     pub(crate) flagged: bool,
-    /// Where the verdict is flagged, or takes an earlier flag back.
+    /// Where the verdict is flagged, or takes an earlier flag back, or every session is to be reported.
     pub(crate) report: Option<Report>,
 }
 
@@ -86,9 +86,10 @@ impl Judge {
         self.read(law, sessions, slot);
         let was_flagged = session.flags.has(Flags::FLAGGED);
         let unknown_warn = session.flags.has(Flags::UNKNOWN_WARN);
-        let judgement = self.judgement(law, sessions, slot, was_flagged, unknown_warn)?;
+        let wanted = was_flagged || law.settings.report_all;
+        let judgement = self.judgement(law, sessions, slot, wanted, unknown_warn)?;
         let flagged = !judgement.reasons.is_empty();
-        let report = (flagged || was_flagged).then(|| self.report(law, sessions, slot, &judgement));
+        let report = (flagged || wanted).then(|| self.report(law, sessions, slot, &judgement));
         Ok(Some(Outcome { score: judgement.score, flagged, report }))
     }
 
@@ -111,12 +112,13 @@ impl Judge {
         }
     }
 
+    /// `wanted`: there will be a report, whatever the verdict.
     fn judgement(
         &mut self,
         law: Law<'_>,
         sessions: &Sessions,
         slot: Slot,
-        was_flagged: bool,
+        wanted: bool,
         unknown_warn: bool,
     ) -> Result<Judgement, ScoreError> {
         let decision = &law.metadata.decision;
@@ -130,7 +132,7 @@ impl Judge {
         let (Known::Score(score) | Known::Clear(score)) = known;
         let reasons = decide(law.metadata, score, counts, unknown_warn);
         // What is reported is the model's own score.
-        let reported = was_flagged || !reasons.is_empty();
+        let reported = wanted || !reasons.is_empty();
         let score = if reported { self.cache.exact(&self.tokens, law.tokenizer, scorer)? } else { score };
         let contributions = match reasons.is_empty() {
             true => Vec::new(),

@@ -343,6 +343,18 @@ impl Model {
         Ok(Self { metadata, id, tokenizer, catalogue, scorer })
     }
 
+    /// The same model for a further detector; nothing of it is checked or compiled again.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            metadata: self.metadata.clone(),
+            id: self.id.clone(),
+            tokenizer: self.tokenizer.clone(),
+            catalogue: self.catalogue.clone(),
+            scorer: self.scorer.fork(),
+        }
+    }
+
     /// Scores of windows, in their order.
     ///
     /// # Errors

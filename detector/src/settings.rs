@@ -51,6 +51,8 @@ pub struct Settings {
     pub masks: Option<Masks>,
     /// Templates kept of those the catalogue lacks; beyond it they share one.
     pub unknown_max: usize,
+    /// Whether every session that is judged is reported, also where the verdict is normal and always was.
+    pub report_all: bool,
     /// Whether to note which sessions changed, for [`Detector::take_changes`](crate::Detector::take_changes).
     pub track_changes: bool,
 }
@@ -75,6 +77,7 @@ impl Default for Settings {
             cache_max: 4_096,
             masks: None,
             unknown_max: 1_000,
+            report_all: false,
             track_changes: false,
         }
     }

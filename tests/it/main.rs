@@ -14,16 +14,19 @@
 
 mod bad_input;
 mod bad_set_up;
+mod cases;
 mod cluster;
 mod crash;
 mod delivery;
 mod delivery_pipe;
 mod disk;
+mod doctor;
 mod harness;
 mod inputs;
 mod mining;
 mod public_log;
 mod reload;
+mod replay;
 mod rotation;
 mod same_verdicts;
 mod same_wasm;

@@ -1,32 +1,31 @@
-//! TOML text → [`RawConfig`], with every problem of names and types rather than the first one alone.
+//! TOML text → raw values, with every problem of names and types rather than the first one alone.
 //!
 //! serde stops at the first error. So the key that it stopped at is noted, taken out, and the rest is tried again.
 
 use std::ops::Range;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::problem::{Problem, nearest};
-use super::raw::RawConfig;
 
 /// Reads what can be read of `text`, and says what could not.
-pub(super) fn parse(text: &str) -> (RawConfig, Vec<Problem>) {
+pub(crate) fn parse<T: DeserializeOwned + Default>(text: &str) -> (T, Vec<Problem>) {
     let (mut root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problems = errors.iter().map(|error| Problem::new(error.span(), error.message(), "")).collect();
-        return (RawConfig::default(), problems);
+        return (T::default(), problems);
     }
     let mut problems = Vec::new();
     loop {
-        let error = match RawConfig::deserialize(Deserializer::from(root.clone())) {
+        let error = match T::deserialize(Deserializer::from(root.clone())) {
             Ok(raw) => return (raw, problems),
             Err(error) => error,
         };
         let (what, fix) = explain(error.message(), text, error.span());
         problems.push(Problem::new(error.span(), what, fix));
         if !error.span().is_some_and(|span| remove(root.get_mut(), &span)) {
-            return (RawConfig::default(), problems);
+            return (T::default(), problems);
         }
     }
 }

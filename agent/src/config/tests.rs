@@ -7,6 +7,11 @@ use super::*;
 /// The example that is shipped.
 const EXAMPLE: &str = include_str!("../../../deploy/agent.toml");
 
+/// The example as a configuration.
+pub(crate) fn example() -> Config {
+    check_text(EXAMPLE).0.unwrap()
+}
+
 fn problems(text: &str) -> Vec<Problem> {
     check_text(text).0.err().unwrap_or_default()
 }

@@ -9,29 +9,31 @@ const DOUBLINGS_MAX: u32 = 20;
 
 /// Pauses between tries.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     min: Duration,
     max: Duration,
     failures: u32,
 }
 
 impl Backoff {
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
+    /// The first pause is `min`, none is longer than `max`.
+    pub(crate) fn new(min: Duration, max: Duration) -> Self {
         Self { min, max, failures: 0 }
     }
 
     /// Whether the last try failed.
-    pub(super) fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         self.failures > 0
     }
 
-    pub(super) fn reset(&mut self) {
+    /// The last try was a success.
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// The pause after one more failure: between half of the full pause and all of it. Where the other side asks for a
     /// longer one, that and up to a tenth more, since it asks the whole fleet for the same.
-    pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
+    pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let full = self.min.saturating_mul(1 << self.failures.min(DOUBLINGS_MAX)).min(self.max);
         self.failures = self.failures.saturating_add(1);
         let asked = asked.unwrap_or_default().mul_f64(1.0 + 0.1 * random_fraction());

@@ -12,10 +12,12 @@ use std::io::Write;
 use std::time::SystemTime;
 
 use flate2::write::GzEncoder;
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
 use reqwest::Client;
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE};
 use serde::Serialize;
 
 use super::Outcome;
@@ -59,14 +61,23 @@ impl Post {
         self.send("/v1/metrics", summary).await
     }
 
+    /// Sends a request without reports: what became of it, and what the receiver's clock said, in whole seconds.
+    pub(super) async fn probe(&mut self) -> (Outcome, Option<Timestamp>) {
+        self.send_and_date("/v1/logs", &ExportLogsServiceRequest::default()).await
+    }
+
     async fn send(&mut self, path: &str, message: &impl Message) -> Outcome {
+        self.send_and_date(path, message).await.0
+    }
+
+    async fn send_and_date(&mut self, path: &str, message: &impl Message) -> (Outcome, Option<Timestamp>) {
         if let Some(client) = self.secrets.reload() {
             self.client = client;
         }
         let body = match compress(self.compression, message.encode_to_vec()) {
             Ok(body) => body,
             Err(error) => {
-                return Outcome::Refused { reason: format!("request cannot be compressed: {error}") };
+                return (Outcome::Refused { reason: format!("request cannot be compressed: {error}") }, None);
             }
         };
         let bytes = body.len() as u64;
@@ -82,10 +93,14 @@ impl Post {
             request = request.header(AUTHORIZATION, authorization);
         }
         match request.send().await {
-            Ok(response) => answer::judge(response, bytes).await,
+            Ok(response) => {
+                let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+                let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+                (answer::judge(response, bytes).await, date.map(|date| date.timestamp()))
+            }
             Err(error) => {
                 let reason = answer::printable(chain(&error.without_url()).as_bytes());
-                Outcome::TryAgain { after: None, reason }
+                (Outcome::TryAgain { after: None, reason }, None)
             }
         }
     }

@@ -18,7 +18,7 @@ use super::{FILES, META, META_KEY, Restored, SESSIONS, SPOOL, Store, TEMPLATES, 
 use crate::encoding::decode;
 
 /// Name of the store in the state directory.
-pub(super) const FILE_NAME: &str = "state.redb";
+pub(crate) const FILE_NAME: &str = "state.redb";
 /// Memory for pages of the store; the sessions are in memory anyway.
 const CACHE_BYTES: usize = 8 * 1_024 * 1_024;
 

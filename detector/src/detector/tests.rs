@@ -298,3 +298,19 @@ proptest! {
         prop_assert_eq!(summary.ledger.bytes_read, log.len() as u64);
     }
 }
+
+#[test]
+fn every_session_that_is_judged_is_reported_where_that_is_asked_for() {
+    let log = b"081109 203518 1 INFO dfs.DataNode: Receiving block blk_1\n";
+    let mut counts = Vec::new();
+    let model = model();
+    for report_all in [false, true] {
+        let mut detector = Detector::new(model.fork(), Settings { report_all, ..Settings::default() });
+        detector.push(A, 0, log);
+        detector.end_of_file(A);
+        let reports: Vec<Report> = detector.finish().collect();
+        assert!(reports.iter().all(|report| !report.flagged && report.reasons.is_empty()));
+        counts.push(reports.len());
+    }
+    assert_eq!(counts, [0, 1]);
+}
