@@ -185,7 +185,7 @@ impl Check {
             receive,
             detector: Settings { layout, ..self.sessions(raw.sessions, node, zone) },
             ship: self.ship(raw.ship),
-            status: self.status(raw.status),
+            status: self.status(&raw.status),
             limits: self.limits(raw.limits),
             redact: self.redact(raw.redact),
             filters: self.filters(raw.filter),

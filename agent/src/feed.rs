@@ -138,8 +138,7 @@ impl Feed {
         redactor: Option<Redactor>,
         model: Model,
         store: Arc<Store>,
-        restored: Restored,
-        tail: Option<Tail>,
+        (restored, tail): (Restored, Option<Tail>),
         status: watch::Sender<FeedStatus>,
         orders: Receiver<Order>,
     ) -> Self {

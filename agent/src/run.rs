@@ -117,7 +117,7 @@ impl Agent {
         tokio::spawn(notify::show_life(board.subscribe()));
         tokio::spawn(notify::ready_after_round(board.borrow().feed.clone()));
         let server = Server::start(listen, board.subscribe());
-        let line = draft.start(From::Store(restored))?;
+        let line = draft.start(From::Store(Box::new(restored)))?;
         Ok(Self {
             config,
             store,

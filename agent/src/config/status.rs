@@ -40,7 +40,7 @@ impl std::fmt::Display for Listen {
 
 impl Check {
     /// `None` is off.
-    pub(super) fn status(&mut self, raw: RawStatus) -> Option<Listen> {
+    pub(super) fn status(&mut self, raw: &RawStatus) -> Option<Listen> {
         let text = raw.listen.as_ref().map_or(LISTEN, |listen| listen.get_ref());
         if text == "off" {
             return None;

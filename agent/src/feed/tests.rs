@@ -76,7 +76,7 @@ impl Scene {
         let redactor =
             redact.map(|redact| Redactor::new(redact, &self.config.state_dir)).transpose().unwrap();
         let feed =
-            Feed::new(&self.config, redactor, model, Arc::clone(&store), restored, None, status, ordered);
+            Feed::new(&self.config, redactor, model, Arc::clone(&store), (restored, None), status, ordered);
         Process { feed, store, _orders: orders, status: watched }
     }
 
@@ -88,8 +88,15 @@ impl Scene {
         let (status, watched) = watch::channel(FeedStatus::default());
         let (orders, ordered) = std::sync::mpsc::channel();
         let model = crate::model::load(None).unwrap();
-        let feed =
-            Feed::new(&self.config, None, model, Arc::clone(&store), restored, Some(*tail), status, ordered);
+        let feed = Feed::new(
+            &self.config,
+            None,
+            model,
+            Arc::clone(&store),
+            (restored, Some(*tail)),
+            status,
+            ordered,
+        );
         Process { feed, store, _orders: orders, status: watched }
     }
 

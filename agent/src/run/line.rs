@@ -30,7 +30,7 @@ pub(super) struct Draft {
 /// What a line goes on with.
 pub(super) enum From {
     /// What the store held when it was opened.
-    Store(Restored),
+    Store(Box<Restored>),
     /// What another line left: the store, the open files, and a shipper that has to end first.
     Line(Box<Tail>, Shipping),
 }
@@ -83,7 +83,7 @@ impl Draft {
     pub(super) fn start(self, from: From) -> anyhow::Result<Line> {
         let Self { setup, store, since_ms, feed_status, redactor, shipper } = self;
         let (restored, tail, before) = match from {
-            From::Store(restored) => (Some(restored), None, None),
+            From::Store(restored) => (Some(*restored), None, None),
             From::Line(tail, before) => (None, Some(*tail), Some(before)),
         };
         let (orders, ordered) = mpsc::channel();
@@ -97,7 +97,7 @@ impl Draft {
                 restored.meta.since_ms = since_ms;
             }
             let Setup { config, model } = setup;
-            Feed::new(&config, redactor, model, store, restored, tail, feed_status, ordered).run()
+            Feed::new(&config, redactor, model, store, (restored, tail), feed_status, ordered).run()
         };
         // Nobody listens any more if the agent was told twice to stop.
         let work = move || drop(done.send(run()));

@@ -117,9 +117,8 @@ async fn converse(stream: Box<dyn Stream>, tcp: bool, board: watch::Receiver<Boa
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(16 * 1_024)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(OPEN_MAX, connection).await {
-        Ok(Err(error)) => debug!(%error, "connection to the status ended"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::time::timeout(OPEN_MAX, connection).await {
+        debug!(%error, "connection to the status ended");
     }
 }
 
