@@ -370,15 +370,8 @@ impl Detector {
     }
 
     fn collect(&mut self) -> Reports<'_> {
-        let first = self.reports.len();
-        for shard in &mut self.shards {
-            self.reports.extend(shard.reports.drain(..));
-        }
-        if self.reports.len() > first + 1 {
-            let later =
-                |report: &Report, other: &Report| (&report.end, &report.id).cmp(&(&other.end, &other.id));
-            self.reports.make_contiguous().get_mut(first..).unwrap_or_default().sort_by(later);
-        }
+        let new = self.shards.iter_mut().flat_map(|shard| shard.reports.drain(..)).collect();
+        self.reports.extend(in_order(new));
         Reports(&mut self.reports)
     }
 
@@ -422,6 +415,22 @@ impl Detector {
         };
         (grammar, &mut self.crew)
     }
+}
+
+/// Puts reports in the order of their sessions' last events, whichever shard they came from. Those of one session stay as
+/// they came: where a clock was set back, a later one may end earlier.
+fn in_order(reports: Vec<Report>) -> impl Iterator<Item = Report> {
+    let mut latest: HashMap<String, String> = HashMap::new();
+    let mut ended: Vec<(String, Report)> = Vec::with_capacity(reports.len());
+    for report in reports {
+        let end = latest.entry(report.id.clone()).or_default();
+        if report.end > *end {
+            end.clone_from(&report.end);
+        }
+        ended.push((end.clone(), report));
+    }
+    ended.sort_by(|(end, report), (other_end, other)| (end, &report.id).cmp(&(other_end, &other.id)));
+    ended.into_iter().map(|(_, report)| report)
 }
 
 /// Reports, those of one call in the order of their sessions' last events. Those that are not taken wait for the next

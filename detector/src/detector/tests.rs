@@ -182,6 +182,19 @@ fn a_silence_in_the_times_of_the_log_is_scored_and_a_long_one_forgotten() {
 }
 
 #[test]
+fn reports_of_one_session_leave_as_they_were_made_though_a_later_one_ends_earlier() {
+    let line =
+        |time: &str| format!("110203 {time} 1 WARN a.B: Exception in receiveBlock for block blk_1 x\n");
+    let log = [line("040500"), line("040600"), line("030000"), line("030100")].concat();
+    let settings =
+        Settings { score_gaps: true, idle_timeout_ms: 60_000, reorder_ms: 0, ..Settings::default() };
+    let (reports, _) = run(log.as_bytes(), log.len(), settings);
+    let revisions: Vec<u64> = reports.iter().map(|report| report.revision).collect();
+    assert_eq!(revisions, [1, 3, 4]);
+    assert!(reports[1].end < reports[0].end);
+}
+
+#[test]
 fn a_flag_is_taken_back_when_more_events_make_it_normal() {
     let mut detector = detector(Settings::default());
     let line = "110203 040507 1 INFO a.B: Exception in receiveBlock for block blk_1 x\n";

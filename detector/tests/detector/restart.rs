@@ -82,11 +82,12 @@ proptest! {
         events_max in prop::sample::select(vec![4, 1_024]),
         (reorder_ms, forget_after_ms) in (prop::sample::select(vec![0, 5_000, 600_000]), 3_000_i64..20_000),
         tick_bytes in 500_usize..9_000,
+        score_gaps in any::<bool>(),
     ) {
         let kinds = [&HDFS_V1[..], &HADOOP_3, &all_kinds()][kinds].to_vec();
         let log = Log::of(seed, &kinds, 12_000);
         let settings = Settings {
-            sessions_max, events_max, reorder_ms, forget_after_ms, idle_timeout_ms: 2_000, ..Settings::default()
+            sessions_max, events_max, reorder_ms, forget_after_ms, idle_timeout_ms: 2_000, score_gaps, ..Settings::default()
         };
         let run = Run { log: &log, settings, tick_bytes };
         let (whole, restarted) = (run.whole(), run.with_restart(cut.index(log.len())));
