@@ -169,7 +169,8 @@ fn hash(tokens: &[Token], seed: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn session(block: &str, abnormal: bool, tokens: &[u16]) -> Session {
+    /// A session that occurred once.
+    pub(super) fn session(block: &str, abnormal: bool, tokens: &[u16]) -> Session {
         Session {
             block: block.to_owned(),
             node: None,

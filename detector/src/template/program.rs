@@ -8,7 +8,7 @@ use super::constant::Constant;
 use super::hidden;
 use super::part::Wildcard;
 use super::scan;
-use super::step::Step;
+use super::step::{Step, Take};
 use super::trie::{TRIES_MAX, accepts};
 
 /// Free wildcards in the midst of a template that has a program: searches nest.
@@ -28,22 +28,6 @@ pub(super) struct Program {
 struct Op {
     constant: Constant,
     take: Take,
-}
-
-/// What an operation takes behind its constant.
-#[derive(Clone, Copy, Debug)]
-enum Take {
-    /// Nothing, and no capture.
-    Constant,
-    Typed(Wildcard),
-    LastException,
-    Nothing,
-    Run(Wildcard),
-    Last(Wildcard),
-    /// Up to the needle that the message ends with.
-    Until(Wildcard, usize),
-    /// Up to one of the places of the needle.
-    Search(Wildcard, usize),
 }
 
 /// Whether the rest of a template fits the rest of a message.
@@ -74,9 +58,9 @@ impl Program {
             return None;
         }
         let (mut ops, mut texts, mut needles) = (Vec::new(), Vec::new(), Vec::new());
-        let mut needle = |text: &[u8]| {
+        let mut number = |text: &[u8]| {
             needles.push(Finder::new(text).into_owned());
-            needles.len() - 1
+            u32::try_from(needles.len() - 1).unwrap_or(u32::MAX)
         };
         let mut rest = steps;
         while !rest.is_empty() {
@@ -88,20 +72,14 @@ impl Program {
                 _ => b"",
             };
             let constant = Constant::new(text, &mut texts);
-            let take = match rest.first() {
+            let take = match rest.split_first() {
                 // Two constants in a row there are none.
-                None | Some(Step::Constant(_)) => Take::Constant,
-                Some(Step::Typed(kind)) => Take::Typed(*kind),
-                Some(Step::LastException) => Take::LastException,
-                Some(Step::Nothing) => Take::Nothing,
-                Some(Step::Run(kind)) => Take::Run(*kind),
-                Some(Step::Last(kind)) => Take::Last(*kind),
-                Some(Step::Until(kind, text)) => Take::Until(*kind, needle(text)),
-                Some(Step::Search(kind, text)) => Take::Search(*kind, needle(text)),
+                None | Some((Step::Constant(_), _)) => Take::Constant,
+                Some((step, behind)) => {
+                    rest = behind;
+                    step.take(&mut number)
+                }
             };
-            if !matches!(take, Take::Constant) {
-                rest = rest.get(1..).unwrap_or(&[]);
-            }
             ops.push(Op { constant, take });
         }
         Some(Self { ops: ops.into_boxed_slice(), texts, needles })
@@ -144,7 +122,7 @@ impl Program {
     #[inline(never)]
     fn search(
         &self,
-        (kind, needle): (Wildcard, usize),
+        (kind, needle): (Wildcard, u32),
         rest: &[Op],
         message: &[u8],
         state: State,
@@ -152,7 +130,7 @@ impl Program {
     ) -> Fit {
         let failed = if kind == Wildcard::Volume { Fit::NotHere } else { Fit::Never };
         let from = state.at + usize::from(kind != Wildcard::Any);
-        let (Some(needle), Some(text)) = (self.needles.get(needle), message.get(from..)) else {
+        let (Some(needle), Some(text)) = (self.needles.get(needle as usize), message.get(from..)) else {
             return failed;
         };
         for found in needle.find_iter(text).take(TRIES_MAX) {
@@ -182,7 +160,7 @@ impl Program {
             Take::Run(kind) => (kind, memchr(b' ', rest).unwrap_or(rest.len()), 0),
             Take::Last(kind) => (kind, rest.len(), 0),
             Take::Until(kind, needle) => {
-                let needle = self.needles.get(needle)?.needle();
+                let needle = self.needles.get(needle as usize)?.needle();
                 (kind, rest.strip_suffix(needle)?.len(), needle.len())
             }
             Take::Constant | Take::Typed(_) | Take::Search(..) => return None,

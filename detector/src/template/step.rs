@@ -23,6 +23,43 @@ pub(super) enum Step {
     Search(Wildcard, Vec<u8>),
 }
 
+/// What a compiled step takes behind the constant in front of it: as [`Step`], with needles by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Take {
+    /// Nothing, and no capture.
+    Constant,
+    /// What the type allows.
+    Typed(Wildcard),
+    /// A class name and any text behind its colon, up to the end.
+    LastException,
+    /// No byte: `<*>` right before another wildcard.
+    Nothing,
+    /// All up to a blank: a path or volume right before another wildcard.
+    Run(Wildcard),
+    /// The rest.
+    Last(Wildcard),
+    /// All but the needle, which the message ends with.
+    Until(Wildcard, u32),
+    /// Up to one of the places of the needle.
+    Search(Wildcard, u32),
+}
+
+impl Step {
+    /// What is left to take when a constant is compared elsewhere. `number` numbers a needle.
+    pub(super) fn take(&self, number: impl FnOnce(&[u8]) -> u32) -> Take {
+        match self {
+            Self::Constant(_) => Take::Constant,
+            Self::Typed(kind) => Take::Typed(*kind),
+            Self::LastException => Take::LastException,
+            Self::Nothing => Take::Nothing,
+            Self::Run(kind) => Take::Run(*kind),
+            Self::Last(kind) => Take::Last(*kind),
+            Self::Until(kind, needle) => Take::Until(*kind, number(needle)),
+            Self::Search(kind, needle) => Take::Search(*kind, number(needle)),
+        }
+    }
+}
+
 /// The steps that take what `parts` stand for.
 pub(super) fn steps(parts: &[Part]) -> Vec<Step> {
     let mut steps = Vec::new();

@@ -19,8 +19,7 @@ use memchr::memmem::Finder;
 
 use super::captures::Captures;
 use super::constant::Constant;
-use super::part::Wildcard;
-use super::step::Step;
+use super::step::{Step, Take};
 pub(super) use walk::{TRIES_MAX, accepts};
 
 /// No template, or no table.
@@ -79,32 +78,12 @@ type Table = [List; 256];
 #[repr(align(64))]
 struct Edge {
     constant: Constant,
+    /// Behind the constant; a needle of a search is this edge's alone.
     take: Take,
     /// The best rank below.
     best: u32,
     /// Where it leads; here and not by number, for a walk waits for every look-up.
     target: Node,
-}
-
-/// What an edge takes behind its constant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Take {
-    /// Nothing, and no capture.
-    Constant,
-    /// What the type allows.
-    Typed(Wildcard),
-    /// A class name and any text behind its colon, up to the end.
-    LastException,
-    /// No byte: `<*>` right before another wildcard.
-    Nothing,
-    /// All up to a blank: a path or volume right before another wildcard.
-    Run(Wildcard),
-    /// The rest.
-    Last(Wildcard),
-    /// All but the needle, which the message ends with.
-    Until(Wildcard, u32),
-    /// Up to one of the places of the needle, which is this edge's alone.
-    Search(Wildcard, u32),
 }
 
 impl Trie {

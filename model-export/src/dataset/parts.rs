@@ -89,18 +89,7 @@ pub(crate) fn node_groups(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn session(block: &str, abnormal: bool, tokens: &[u16]) -> Session {
-        Session {
-            block: block.to_owned(),
-            node: None,
-            abnormal,
-            natural: false,
-            count: 1,
-            time_ms: None,
-            tokens: tokens.iter().copied().map(Token).collect(),
-        }
-    }
+    use crate::dataset::tests::session;
 
     fn found(
         nodes: &[Session],

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use memchr::memmem::Finder;
 
-use super::{Edge, List, NONE, Node, Ranked, Take, Trie, rival};
+use super::{Edge, List, NONE, Node, Ranked, Trie, rival};
 use crate::template::constant::Constant;
 use crate::template::part::{Part, Wildcard, constant_bytes, starts_free};
 use crate::template::step::{Step, may_start, steps};
@@ -265,21 +265,8 @@ impl Flat {
 
     fn edge(&mut self, constant: &[u8], step: &Step, best: u32, target: usize) -> Draft {
         let constant = Constant::new(constant, &mut self.trie.constants);
-        let take = self.take(step);
+        let take = step.take(|text| self.needle(text));
         Draft { edge: Edge { constant, take, best, target: NOWHERE }, target }
-    }
-
-    fn take(&mut self, step: &Step) -> Take {
-        match step {
-            Step::Constant(_) => Take::Constant,
-            Step::Typed(kind) => Take::Typed(*kind),
-            Step::LastException => Take::LastException,
-            Step::Nothing => Take::Nothing,
-            Step::Run(kind) => Take::Run(*kind),
-            Step::Last(kind) => Take::Last(*kind),
-            Step::Until(kind, needle) => Take::Until(*kind, self.needle(needle)),
-            Step::Search(kind, needle) => Take::Search(*kind, self.needle(needle)),
-        }
     }
 
     fn needle(&mut self, needle: &[u8]) -> u32 {

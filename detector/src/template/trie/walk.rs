@@ -3,11 +3,12 @@
 
 use memchr::memchr;
 
-use super::{Edge, NONE, Node, Take, Trie};
+use super::{Edge, NONE, Node, Trie};
 use crate::template::captures::{Capture, Captures, Settled};
 use crate::template::hidden;
 use crate::template::part::Wildcard;
 use crate::template::scan;
+use crate::template::step::Take;
 
 /// Places that are tried for the constant behind one free wildcard.
 pub(in crate::template) const TRIES_MAX: usize = 16;
