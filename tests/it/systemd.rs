@@ -1,8 +1,11 @@
-//! What systemd hears of an agent.
+//! What systemd hears of an agent, and what it thinks of the units in `deploy/systemd`.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 
+use blocksift_tests::binaries::binary;
 use blocksift_tests::process::Signal;
 use tempfile::TempDir;
 
@@ -51,4 +54,40 @@ fn systemd_hears_of_readiness_life_reloads_and_the_end() {
     agent.signal(Signal::TERM).unwrap();
     systemd.wait_for("STOPPING=1");
     end(agent);
+}
+
+/// Runs `systemd-analyze`; what it printed if it found fault, `None` where there is no systemd.
+fn systemd_analyze(arguments: &[&OsStr]) -> Option<Result<(), String>> {
+    let Ok(output) = Command::new("systemd-analyze").args(arguments).output() else {
+        eprintln!("SKIPPED: systemd-analyze is not installed, so the units are not checked");
+        return None;
+    };
+    let said = [output.stdout, output.stderr].concat();
+    // It warns of what it does not know and goes on, and so would systemd.
+    let text = String::from_utf8_lossy(&said).into_owned();
+    Some(if output.status.success() && !text.contains("Unknown key") { Ok(()) } else { Err(text) })
+}
+
+#[test]
+fn units_are_valid_and_leave_little_exposed() {
+    let unit =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/systemd/blocksift-agent.service"));
+    let folder = TempDir::new().unwrap();
+    let check = |unit: &str| -> Option<Result<(), String>> {
+        let path = folder.path().join("blocksift-agent.service");
+        let agent = binary("blocksift-agent");
+        fs::write(&path, unit.replace("/usr/bin/blocksift-agent", agent.to_str().unwrap())).unwrap();
+        let (path, offline) = (path.as_os_str(), OsStr::new("--offline=yes"));
+        let verified = systemd_analyze(&["verify".as_ref(), "--man=no".as_ref(), path])?;
+        // Tenths of its exposure level, of 100.
+        let threshold = OsStr::new("--threshold=20");
+        Some(verified.and(systemd_analyze(&["security".as_ref(), offline, threshold, path])?))
+    };
+    let unit = unit.unwrap();
+    let Some(checked) = check(&unit) else { return };
+    checked.unwrap();
+    for (weaker, instead) in [("CapabilityBoundingSet=\n", ""), ("Type=notify\n", "Tipe=notify\n")] {
+        assert!(unit.contains(weaker));
+        check(&unit.replace(weaker, instead)).unwrap().unwrap_err();
+    }
 }

@@ -221,9 +221,11 @@ fn millis(duration_ms: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::sync::Arc;
 
     use super::super::tests::board;
     use super::*;
+    use crate::summary::{Details, Drift};
 
     #[test]
     fn the_text_is_what_prometheus_reads() {
@@ -259,6 +261,33 @@ mod tests {
         for field in totals.as_object().unwrap().keys() {
             assert!(text.contains(&format!("# HELP {PREFIX}{field}")), "{field} is missing");
         }
+    }
+
+    #[test]
+    fn alerts_and_dashboard_ask_for_what_there_is() {
+        let (board, (_folder, feed, ship)) = board();
+        let drift = Drift { events_unknown_share: Some(0.0), score_shift: Some(0.0), ..Drift::default() };
+        feed.send_modify(|feed| feed.details = Arc::new(Details { drift, ..Details::default() }));
+        ship.send_modify(|ship| ship.taken_ms = Some(1));
+        let text = metrics(&board);
+        let alerts = include_str!("../../../deploy/prometheus/blocksift.rules.yml");
+        let dashboard = include_str!("../../../deploy/grafana/blocksift-agents.json");
+        for used in [alerts, dashboard] {
+            let names: HashSet<&str> = used
+                .match_indices(PREFIX)
+                .map(|(at, _)| &used[at..])
+                .map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap())
+                .collect();
+            assert!(names.len() > 5, "{names:?}");
+            for name in names {
+                let there = text
+                    .lines()
+                    .any(|line| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']));
+                assert!(there, "{name} is not measured");
+            }
+        }
+        let bound = "_bucket{le=\"0.5\"}";
+        assert!(text.contains(bound), "the dashboard asks for it");
     }
 
     #[test]
