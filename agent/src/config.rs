@@ -43,7 +43,7 @@ pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     /// Longest time that read lines stay uncommitted.
     pub(crate) commit_interval: Duration,
-    /// Whether a report is committed at once.
+    /// Whether reports are committed as soon as what there is to read is read.
     pub(crate) commit_on_flag: bool,
     /// Path of the model; `None` is the embedded one.
     pub(crate) model: Option<PathBuf>,

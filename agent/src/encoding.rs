@@ -1,6 +1,8 @@
 //! How values are written in the store: one byte for the version of the format, then bincode. The only place that
 //! knows bincode, which is unmaintained and pinned: another encoding would be another version here.
 
+use std::io::Read;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -9,12 +11,18 @@ pub(crate) const VERSION: u8 = 3;
 /// Bytes that decoding may ask for: a damaged length must not exhaust the memory.
 const VALUE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
+/// How hard values are compressed: the fastest that zstd has by default.
+const ZSTD_LEVEL: i32 = 1;
+
 /// Why a value cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EncodingError {
     /// The value has a shape that the format does not carry.
     #[error("value cannot be encoded")]
     Encode(#[source] bincode::error::EncodeError),
+    /// The bytes are no frame of zstd.
+    #[error("value cannot be compressed or decompressed: the store is damaged")]
+    Compress(#[source] std::io::Error),
     /// The bytes are not such a value.
     #[error("value cannot be decoded: the store is damaged")]
     Decode(#[source] bincode::error::DecodeError),
@@ -42,6 +50,33 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> 
     bincode::serde::encode_into_std_write(value, &mut bytes, configuration())
         .map_err(EncodingError::Encode)?;
     Ok(bytes)
+}
+
+/// `value` as bytes, compressed: for values in which much repeats itself.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> {
+    let mut encoder = zstd::Encoder::new(vec![VERSION], ZSTD_LEVEL).map_err(EncodingError::Compress)?;
+    bincode::serde::encode_into_std_write(value, &mut encoder, configuration())
+        .map_err(EncodingError::Encode)?;
+    encoder.finish().map_err(EncodingError::Compress)
+}
+
+/// The value that [`pack`] made `bytes` of.
+///
+/// # Errors
+/// As [`decode`], and for bytes that are not compressed or too many.
+pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingError> {
+    let (version, packed) = bytes.split_first().unwrap_or((&0, &[]));
+    if *version != VERSION {
+        return Err(EncodingError::Version { found: *version });
+    }
+    let mut plain = vec![VERSION];
+    let decoder = zstd::Decoder::new(packed).map_err(EncodingError::Compress)?;
+    let bytes_max = u64::try_from(VALUE_BYTES_MAX).unwrap_or(u64::MAX);
+    decoder.take(bytes_max).read_to_end(&mut plain).map_err(EncodingError::Compress)?;
+    decode(&plain)
 }
 
 /// The value that [`encode`] made `bytes` of.
@@ -112,11 +147,19 @@ mod tests {
         }
 
         #[test]
+        fn unpacking_gives_what_was_packed(value in value(), cut in any::<prop::sample::Index>()) {
+            let bytes = pack(&value).unwrap();
+            prop_assert_eq!(unpack::<Value>(&bytes).unwrap(), value);
+            prop_assert!(unpack::<Value>(&bytes[..cut.index(bytes.len())]).is_err());
+        }
+
+        #[test]
         fn no_bytes_make_decoding_panic(mut bytes in any::<Vec<u8>>()) {
             drop(decode::<Value>(&bytes));
             bytes.insert(0, VERSION);
             drop(decode::<Value>(&bytes));
             drop(decode::<Report>(&bytes));
+            drop(unpack::<Value>(&bytes));
         }
     }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use blocksift_detector::detector::{FileState, Snapshot};
+use blocksift_detector::detector::{FileState, SessionGroup, Snapshot};
 use blocksift_detector::miner;
 use blocksift_detector::{Detector, FileId, Ledger, Model, Report};
 use tokio::sync::watch;
@@ -33,7 +33,7 @@ use crate::config::Config;
 use crate::limits::Limits;
 use crate::raw_lines::{self, Records, Source};
 use crate::redact::Redactor;
-use crate::state::{Commit, Meta, Restored, StateError, Store};
+use crate::state::{Commit, Meta, Restored, SessionRows, StateError, Store};
 use crate::status::{FeedStatus, REPORTS_MAX, ReportStatus};
 use crate::summary::{Details, Summarizer};
 use crate::tail::{Phase, Read, Saved, Tail};
@@ -96,7 +96,7 @@ pub(crate) struct Feed {
     finished: bool,
     poll_interval: Duration,
     commit_interval: Duration,
-    /// Whether a report is committed at once.
+    /// Whether reports are committed at the end of the round that they came up in.
     commit_on_flag: bool,
     spool_reports_max: u64,
     spool_bytes_max: u64,
@@ -149,11 +149,12 @@ impl Feed {
             files.iter().partition(|(saved, _)| saved.phase == Phase::Followed);
         let mut detector = Detector::new(model, settings);
         detector.restore(Snapshot {
-            sessions,
+            sessions: SessionGroup::default(),
             files: followed.into_iter().map(|(_, state)| *state).collect(),
             summary: meta.totals,
             templates: miner::Snapshot { texts: templates, evicted: meta.templates_evicted },
         });
+        sessions.into_iter().for_each(|group| detector.restore_sessions(group));
         let ended = ended.into_iter().map(|(saved, state)| (saved.id, state.ledger)).collect();
         let saved = files.into_iter().map(|(saved, _)| saved).collect();
         let (logs, forget_after_ms) = (config.logs.clone(), config.detector.forget_after_ms);
@@ -234,7 +235,7 @@ impl Feed {
             self.detector.tick(complete_ms.saturating_sub(DELAY_MS));
         }
         self.fit_memory();
-        self.commit_if_due()?;
+        self.commit_if_due(self.commit_on_flag)?;
         Ok(round)
     }
 
@@ -257,7 +258,7 @@ impl Feed {
                 Some(Read::End(file)) => self.end(file),
             }
             self.fit_memory();
-            self.commit_if_due()?;
+            self.commit_if_due(false)?;
             let rest = self.limits.rest().unwrap_or_default();
             if self.keeper.store().is_failing() || self.is_spool_full() || self.is_ending(rest) || enough {
                 return Ok(Round::Interrupted);
@@ -279,12 +280,12 @@ impl Feed {
         }
     }
 
-    /// Commits when the interval has passed or much was read, and if so configured at once when there are reports.
-    fn commit_if_due(&mut self) -> Result<(), StateError> {
+    /// Commits when the interval has passed or much was read; `for_reports`, also when there are any.
+    fn commit_if_due(&mut self, for_reports: bool) -> Result<(), StateError> {
         self.reports.extend(self.detector.reports());
         let due = self.committed.elapsed() >= self.commit_interval
             || self.uncommitted_bytes >= COMMIT_BYTES_MAX
-            || (self.commit_on_flag && !self.reports.is_empty());
+            || (for_reports && !self.reports.is_empty());
         if !due || !self.keeper.is_ready(self.clock.time().steady_ms)? {
             return Ok(());
         }
@@ -297,7 +298,7 @@ impl Feed {
     fn commit(&mut self, files: Vec<Saved>, files_forgotten: Vec<FileId>) -> Result<(), StateError> {
         self.committed = Instant::now();
         self.uncommitted_bytes = 0;
-        let sessions = self.detector.take_changes();
+        let sessions = self.sessions()?;
         let templates = self.detector.take_template_changes();
         let mut reports = std::mem::take(&mut self.reports);
         if files.is_empty() && files_forgotten.is_empty() && sessions.is_empty() && reports.is_empty() {
@@ -326,6 +327,15 @@ impl Feed {
         };
         let commit = Commit { files, files_forgotten, sessions, templates, reports, meta };
         self.keeper.commit(commit, time.steady_ms)
+    }
+
+    /// What is to be kept of sessions.
+    fn sessions(&mut self) -> Result<SessionRows, StateError> {
+        let changed = self.detector.take_changes();
+        if self.keeper.store().wants_all_sessions() {
+            return SessionRows::all(self.detector.session_groups(SessionRows::group_sessions()));
+        }
+        SessionRows::changed(&changed)
     }
 
     /// A file with the detector's checkpoint in place of how far it was read.

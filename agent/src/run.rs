@@ -94,7 +94,7 @@ impl Agent {
             files = setup.config.logs.paths.join(" "),
             to = %setup.config.ship.to,
             state_dir = %setup.config.state_dir.display(),
-            sessions = restored.sessions.len(),
+            sessions = restored.sessions.iter().map(|group| group.sessions.len()).sum::<usize>(),
             spooled = store.spooled().reports,
             rebuilt = restored.rebuilt,
             "agent started"

@@ -15,6 +15,7 @@ mod dead_letters;
 mod error;
 mod open;
 mod row;
+mod sessions;
 mod spool;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use blocksift_detector::detector::{Change, FileState, SessionState};
+use blocksift_detector::detector::{FileState, SessionGroup};
 use blocksift_detector::miner::{Evicted, TextChange, TextState};
 use blocksift_detector::{FileId, Report, Summary};
 use redb::{Database, TableDefinition};
@@ -42,11 +43,14 @@ pub(crate) use error::StateError;
 use open::Create;
 pub(crate) use open::FILE_NAME;
 use row::{FileRow, MetaRow};
+use sessions::Groups;
+pub(crate) use sessions::SessionRows;
 pub(crate) use spool::Batch;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const FILES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("files");
-const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
+/// Groups of sessions, by number: see [`sessions`].
+const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("session_groups");
 /// Templates that were mined, by the hash of their text.
 const TEMPLATES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("templates");
 const SPOOL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("spool");
@@ -65,6 +69,7 @@ pub(crate) struct Store {
     next_report: AtomicU64,
     spool_reports: AtomicU64,
     spool_bytes: AtomicU64,
+    groups: Groups,
     dead_letters: Counts,
 }
 
@@ -77,8 +82,8 @@ pub(crate) struct Restored {
     pub(crate) rebuilt: bool,
     /// Files, with their checkpoints as offsets.
     pub(crate) files: Vec<(Saved, FileState)>,
-    /// Sessions, in no order.
-    pub(crate) sessions: Vec<SessionState>,
+    /// Sessions, each once, in no order.
+    pub(crate) sessions: Vec<SessionGroup>,
     /// Templates that were mined, in no order.
     pub(crate) templates: Vec<TextState>,
     /// What goes with all of them.
@@ -116,8 +121,8 @@ pub(crate) struct Commit {
     pub(crate) files: Vec<(Saved, FileState)>,
     /// Files to forget.
     pub(crate) files_forgotten: Vec<FileId>,
-    /// Sessions changed or forgotten.
-    pub(crate) sessions: Vec<Change>,
+    /// Sessions changed or forgotten, or all.
+    pub(crate) sessions: SessionRows,
     /// Templates seen or evicted.
     pub(crate) templates: Vec<TextChange>,
     /// Reports for the spool, their raw lines filled in.
@@ -166,9 +171,6 @@ impl Store {
         let files: Vec<(u32, Vec<u8>)> = encode_all(&commit.files, |(saved, state)| {
             Ok((saved.id.0, encode(&FileRow::new(saved, state))?))
         })?;
-        let sessions: Vec<(u64, Option<Vec<u8>>)> = encode_all(&commit.sessions, |change| {
-            Ok((change.key, change.state.as_ref().map(encode).transpose()?))
-        })?;
         let templates: Vec<(u64, Option<Vec<u8>>)> = encode_all(&commit.templates, |change| {
             Ok((change.key, change.state.as_ref().map(encode).transpose()?))
         })?;
@@ -178,6 +180,7 @@ impl Store {
             let first = self.next_report.load(Ordering::Relaxed);
             let (mut next, mut bytes) = (first, 0);
             let transaction = database.begin_write()?;
+            let sessions_written = self.groups.write(&transaction, &commit.sessions)?;
             {
                 let mut table = transaction.open_table(FILES)?;
                 for (id, row) in &files {
@@ -186,14 +189,12 @@ impl Store {
                 for FileId(id) in &commit.files_forgotten {
                     table.remove(id)?;
                 }
-                for (table, rows) in [(SESSIONS, &sessions), (TEMPLATES, &templates)] {
-                    let mut table = transaction.open_table(table)?;
-                    for (key, row) in rows {
-                        match row {
-                            Some(row) => table.insert(key, row.as_slice())?,
-                            None => table.remove(key)?,
-                        };
-                    }
+                let mut table = transaction.open_table(TEMPLATES)?;
+                for (key, row) in &templates {
+                    match row {
+                        Some(row) => table.insert(key, row.as_slice())?,
+                        None => table.remove(key)?,
+                    };
                 }
                 let mut table = transaction.open_table(SPOOL)?;
                 for report in &reports {
@@ -205,6 +206,7 @@ impl Store {
             }
             transaction.commit()?;
             // In here, as whoever opens the store again counts anew.
+            sessions_written();
             self.next_report.store(next, Ordering::Relaxed);
             self.spool_bytes.fetch_add(bytes, Ordering::Relaxed);
             self.spool_reports.fetch_add(next - first, Ordering::Relaxed);

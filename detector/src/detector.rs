@@ -25,7 +25,7 @@ use crate::statement::Statements;
 use crate::time::Zone;
 
 pub use parallel::{Serial, Task, Workers};
-pub use snapshot::{Change, FileState, SessionState, Snapshot};
+pub use snapshot::{FileState, SessionGroup, SessionState, Snapshot};
 
 /// Bits of a key's hash that choose its shard, where there is room for many sessions.
 const SHARD_BITS: u32 = 4;

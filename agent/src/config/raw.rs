@@ -28,8 +28,8 @@ pub(super) struct RawConfig {
     pub(super) state_dir: Key<String>,
     /// Longest time that read lines stay uncommitted; they are read again after a crash. 10 to 60000, default 1000.
     pub(super) commit_interval_ms: Key<u64>,
-    /// Whether a report is committed, and so shipped, at once; `false` lets it wait for the interval, which spares a slow
-    /// disk. Default `true`.
+    /// Whether reports are committed, and so shipped, as soon as what there is to read is read; `false` lets them wait for
+    /// the interval, which spares a slow disk. Default `true`.
     pub(super) commit_on_flag: Key<bool>,
     /// Path of the model file. Default: the model that comes with the agent.
     pub(super) model: Key<String>,

@@ -13,6 +13,7 @@ use tracing::error;
 use super::dead_letters::{self, DeadLetters};
 use super::error::{Opening, StateError};
 use super::row::{FileRow, MetaRow};
+use super::sessions::{self, Groups};
 use super::spool::spooled;
 use super::{FILES, META, META_KEY, Restored, SESSIONS, SPOOL, Store, TEMPLATES, upgrade};
 use crate::encoding::decode;
@@ -83,6 +84,10 @@ impl Store {
         let letters = DeadLetters::of(&database)
             .map_err(|error| Opening::classify(path, error))
             .map_err(|error| error.into_damage(path))?;
+        self.groups
+            .look(&database)
+            .map_err(|error| Opening::classify(path, error))
+            .map_err(|error| error.into_damage(path))?;
         self.dead_letters.set(letters);
         self.next_report.store(next_report, Ordering::Relaxed);
         self.spool_reports.store(spooled.reports, Ordering::Relaxed);
@@ -111,6 +116,8 @@ impl Store {
             spooled(&database).map_err(|error| Opening::classify(&path, error).into_error())?;
         let letters =
             DeadLetters::of(&database).map_err(|error| Opening::classify(&path, error).into_error())?;
+        let groups = Groups::default();
+        groups.look(&database).map_err(|error| Opening::classify(&path, error).into_error())?;
         let store = Self {
             path,
             create,
@@ -119,6 +126,7 @@ impl Store {
             next_report: next_report.into(),
             spool_reports: spooled.reports.into(),
             spool_bytes: spooled.bytes.into(),
+            groups,
             dead_letters: letters.into(),
         };
         Ok((store, restored))
@@ -174,10 +182,7 @@ fn load(database: &Database) -> Result<Restored, Opening> {
         let (id, row) = entry.map_err(Opening::read)?;
         restored.files.push(decode::<FileRow>(row.value())?.into_saved(id.value()));
     }
-    let sessions = transaction.open_table(SESSIONS).map_err(Opening::read)?;
-    for entry in sessions.iter().map_err(Opening::read)? {
-        restored.sessions.push(decode(entry.map_err(Opening::read)?.1.value())?);
-    }
+    restored.sessions = sessions::load(database)?;
     let templates = transaction.open_table(TEMPLATES).map_err(Opening::read)?;
     for entry in templates.iter().map_err(Opening::read)? {
         restored.templates.push(decode(entry.map_err(Opening::read)?.1.value())?);

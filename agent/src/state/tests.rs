@@ -3,12 +3,13 @@
 pub(crate) mod disk;
 mod format;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 
 use blocksift_detector::Ledger;
+use blocksift_detector::detector::SessionState;
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
@@ -20,20 +21,46 @@ use crate::files::{Fingerprint, Identity};
 use crate::otlp::tests::report;
 use crate::tail::Phase;
 
-fn session(id: u64) -> SessionState {
-    let state = json!({
-        "id": id, "block": -1, "pool": "BP-1", "of_node": false, "active_ms": 5, "order": 9, "speaking": true,
-        "flagged": false, "unknown_warn": false, "events": [{ "time_ms": 1, "offset": 2, "file": 3, "bytes": 0, "statement": 0 }], "dropped": [[0, 2]],
+/// Sessions with these keys.
+pub(super) fn group(keys: &[u64]) -> SessionGroup {
+    let session = |id: &u64| {
+        json!({
+            "id": id, "block": -1, "pool": "BP-1", "of_node": false, "active_ms": 5, "order": 9, "speaking": true,
+            "flagged": false, "unknown_warn": false, "events": [{ "time_ms": 1, "offset": 2, "file": 3, "bytes": 0, "statement": 0 }], "dropped": [[0, 2]],
+        })
+    };
+    let group = json!({
         "statements": [{
             "template": "Receiving block <blk>", "bucket": 0, "level": "INFO", "logger": "DataNode",
             "exception": "", "frame": "",
         }],
+        "sessions": keys.iter().map(session).collect::<Vec<_>>(),
+        "forgotten": [],
     });
-    serde_json::from_value(state).unwrap()
+    serde_json::from_value(group).unwrap()
 }
 
-fn change(key: u64) -> Change {
-    Change { key, state: Some(session(key)) }
+/// The same, with others forgotten.
+pub(super) fn forgetting(keys: &[u64], forgotten: &[u64]) -> SessionGroup {
+    let mut group = group(keys);
+    group.forgotten = forgotten.to_vec();
+    group
+}
+
+fn changed(keys: &[u64]) -> SessionRows {
+    SessionRows::changed(&group(keys)).unwrap()
+}
+
+fn forgotten(key: u64) -> SessionRows {
+    SessionRows::changed(&forgetting(&[], &[key])).unwrap()
+}
+
+/// Keys of the sessions that there are again, in order.
+pub(super) fn kept(restored: &Restored) -> Vec<u64> {
+    let sessions = restored.sessions.iter().flat_map(|group| &group.sessions);
+    let mut keys: Vec<u64> = sessions.map(SessionState::key).collect();
+    keys.sort_unstable();
+    keys
 }
 
 fn saved(id: u32, offset: u64) -> Saved {
@@ -57,7 +84,7 @@ fn commit(file: u32, offset: u64) -> Commit {
     let state = FileState { file: FileId(file), checkpoint: offset, ledger, continues: Some(true) };
     Commit {
         files: vec![(saved(file, offset), state)],
-        sessions: vec![change(u64::from(file))],
+        sessions: changed(&[u64::from(file)]),
         templates: vec![TextChange { key: u64::from(file), state: Some(template(u64::from(file))) }],
         reports: vec![report()],
         meta: Meta {
@@ -71,7 +98,7 @@ fn commit(file: u32, offset: u64) -> Commit {
     }
 }
 
-fn reopen(folder: &TempDir) -> (Store, Restored) {
+pub(super) fn reopen(folder: &TempDir) -> (Store, Restored) {
     Store::open(folder.path()).unwrap()
 }
 
@@ -87,7 +114,7 @@ fn a_commit_is_there_again_in_all_its_parts() {
     let (store, restored) = Store::open(&directory).unwrap();
     assert!(!restored.first_run && !restored.rebuilt);
     assert_eq!(restored.files, first.files);
-    assert_eq!(restored.sessions, [session(4)]);
+    assert_eq!(restored.sessions, [group(&[4])]);
     assert_eq!(restored.templates, [template(4)]);
     assert_eq!(restored.meta, first.meta);
     assert_eq!(store.batch(10, u64::MAX).unwrap().reports, [report()]);
@@ -101,7 +128,7 @@ fn what_is_forgotten_is_gone() {
     store.commit(&commit(1, 10)).unwrap();
     let forget = Commit {
         files_forgotten: vec![FileId(1)],
-        sessions: vec![Change { key: 1, state: None }],
+        sessions: forgotten(1),
         templates: vec![TextChange { key: 1, state: None }],
         ..Commit::default()
     };
@@ -192,18 +219,17 @@ proptest! {
     fn the_store_is_a_map_and_a_queue(steps in proptest::collection::vec(step(), 1..30)) {
         let folder = tempfile::tempdir().unwrap();
         let mut store = reopen(&folder).0;
-        let mut sessions = BTreeMap::new();
+        let mut sessions = BTreeSet::new();
         let mut spool = Vec::new();
         for step in steps {
             match step {
                 Step::Session(key) => {
-                    sessions.insert(key, session(key));
-                    store.commit(&Commit { sessions: vec![change(key)], ..Commit::default() }).unwrap();
+                    sessions.insert(key);
+                    store.commit(&Commit { sessions: changed(&[key]), ..Commit::default() }).unwrap();
                 }
                 Step::Forget(key) => {
                     sessions.remove(&key);
-                    let change = Change { key, state: None };
-                    store.commit(&Commit { sessions: vec![change], ..Commit::default() }).unwrap();
+                    store.commit(&Commit { sessions: forgotten(key), ..Commit::default() }).unwrap();
                 }
                 Step::Report(revision) => {
                     spool.push(revision);
@@ -218,8 +244,7 @@ proptest! {
                 Step::Reopen => {
                     drop(store);
                     let (opened, restored) = reopen(&folder);
-                    let kept: Vec<_> = sessions.values().cloned().collect();
-                    prop_assert_eq!(restored.sessions, kept);
+                    prop_assert!(kept(&restored).iter().eq(&sessions));
                     store = opened;
                 }
             }

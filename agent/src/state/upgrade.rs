@@ -1,9 +1,10 @@
 //! Stores of the format before: rewritten when they are opened, in one transaction.
 //!
-//! Format 2 lacked the templates, whether a file's next lines continue a record, and the time of the last commit.
-//! Sessions and reports look as they did.
+//! Format 2 lacked the templates, whether a file's next lines continue a record, and the time of the last commit, and
+//! had each session in a row of its own. Reports look as they did.
 
 use blocksift_detector::Ledger;
+use blocksift_detector::head::Level;
 use blocksift_detector::miner::Evicted;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use tracing::info;
 use super::error::Opening;
 use super::row::{FileRow, MetaRow};
 use super::{FILES, META, META_KEY, SESSIONS, SPOOL, SteadyTime};
-use crate::encoding::{self, EncodingError, decode_as, encode};
+use crate::encoding::{self, EncodingError, decode_as, encode, pack};
 use crate::files::{Fingerprint, Identity};
 use crate::tail::Phase;
 
@@ -39,6 +40,16 @@ struct OldMeta {
     next_file: u32,
 }
 
+/// Sessions in format 2, by their ids.
+const OLD_SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
+
+/// A session in format 2. The encoding knows no names, so these stand for what they are written as: what a session is,
+/// its statements, its events, and its counts of dropped ones.
+type OldSession = (OldHead, Vec<OldStatement>, Vec<OldEvent>, Vec<(u32, u32)>);
+type OldHead = (u64, i64, String, bool, i64, u64, bool, bool, bool);
+type OldStatement = (String, u16, Level, String, String, String);
+type OldEvent = (i64, u64, u32, u32, u32);
+
 /// Rewrites a store of format 2; any other is left as it is.
 pub(super) fn upgrade(database: &Database) -> Result<(), Opening> {
     if !is_old(database)? {
@@ -53,7 +64,7 @@ pub(super) fn upgrade(database: &Database) -> Result<(), Opening> {
         }
     }
     rewrite(&transaction, FILES, file)?;
-    rewrite(&transaction, SESSIONS, relabelled)?;
+    regroup(&transaction)?;
     rewrite(&transaction, SPOOL, relabelled)?;
     transaction.commit().map_err(Opening::read)?;
     info!(from = FORMAT, to = encoding::VERSION, "store was upgraded to this version's format");
@@ -89,6 +100,30 @@ where
         table.insert(key, row.as_slice()).map_err(Opening::read)?;
     }
     Ok(())
+}
+
+/// Makes each session a group.
+fn regroup(transaction: &redb::WriteTransaction) -> Result<(), Opening> {
+    let mut groups = Vec::new();
+    {
+        let table = transaction.open_table(OLD_SESSIONS).map_err(Opening::read)?;
+        for entry in table.iter().map_err(Opening::read)? {
+            groups.push(group(entry.map_err(Opening::read)?.1.value())?);
+        }
+    }
+    transaction.delete_table(OLD_SESSIONS).map_err(Opening::read)?;
+    let mut table = transaction.open_table(SESSIONS).map_err(Opening::read)?;
+    for (number, group) in (0..).zip(groups) {
+        table.insert(number, group.as_slice()).map_err(Opening::read)?;
+    }
+    Ok(())
+}
+
+/// A session as a group of its own.
+fn group(row: &[u8]) -> Result<Vec<u8>, EncodingError> {
+    let (head, statements, events, dropped): OldSession = decode_as(FORMAT, row)?;
+    let forgotten: [u64; 0] = [];
+    pack(&(statements, vec![(head, events, dropped)], forgotten.as_slice()))
 }
 
 fn meta(row: &[u8]) -> Result<Vec<u8>, EncodingError> {

@@ -1,8 +1,7 @@
 //! Snapshots: what a caller keeps of sessions and files so that a detector goes on after a restart. Statements are kept
 //! by content, so a session also survives a change of the model.
 
-use std::collections::BTreeMap;
-
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{File, RecordState, Records};
@@ -10,8 +9,9 @@ use crate::key::BlockId;
 use crate::ledger::{Ledger, Summary};
 use crate::miner::{self, Evicted, Miner, MinerSettings, TextChange};
 use crate::parser::shard_of;
-use crate::session::{Flags, List, PoolId, Session, SessionEvent, Sessions, Slot};
+use crate::session::{Flags, List, PoolId, SessionEvent, Sessions, Slot};
 use crate::settings::FileId;
+use crate::shard::Shard;
 use crate::statement::{StatementState, Statements};
 
 use super::Detector;
@@ -20,16 +20,26 @@ use super::Detector;
 /// to count on.
 const NUMBER_MAX: u64 = 1 << 56;
 
-/// A session that changed, or was forgotten.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// Identifies the session among those of this node; equal for each change of one session.
-    pub key: u64,
-    /// Its state now; `None` if it was forgotten.
-    pub state: Option<SessionState>,
+/// Sessions, and what they refer to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SessionGroup {
+    /// What events and counts of dropped ones refer to by position.
+    statements: Vec<StatementState>,
+    /// In any order.
+    pub sessions: Vec<SessionState>,
+    /// Sessions that are no more, by their keys. One that is among `sessions` too was begun anew.
+    pub forgotten: Vec<u64>,
 }
 
-/// All of a session.
+impl SessionGroup {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.forgotten.is_empty()
+    }
+}
+
+/// All of a session but for the statements, which its group has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionState {
     id: u64,
@@ -43,11 +53,17 @@ pub struct SessionState {
     speaking: bool,
     flagged: bool,
     unknown_warn: bool,
-    /// What the events and the counts of dropped ones refer to by position.
-    statements: Vec<StatementState>,
     /// In the order in which they came.
     events: Vec<EventState>,
     dropped: Vec<(u32, u32)>,
+}
+
+impl SessionState {
+    /// Identifies the session among those of this node.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        self.id
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,8 +92,8 @@ pub struct FileState {
 /// All that a detector remembers but what its files have open: those are read on from their checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// In any order.
-    pub sessions: Vec<SessionState>,
+    /// Of all sessions.
+    pub sessions: SessionGroup,
     /// In any order.
     pub files: Vec<FileState>,
     /// What became of everything so far.
@@ -105,14 +121,10 @@ impl Detector {
     /// ```
     pub fn snapshot(&mut self) -> Snapshot {
         self.mine();
-        let statements = &self.statements;
-        let of_shard = |sessions: &Sessions| {
-            sessions.slots().filter_map(|slot| state(statements, sessions, slot)).collect::<Vec<_>>()
-        };
         let mut files: Vec<FileState> = self.files.iter().map(|(&id, known)| file_state(id, known)).collect();
         files.sort_unstable_by_key(|state| state.file);
         Snapshot {
-            sessions: self.shards.iter().flat_map(|shard| of_shard(&shard.sessions)).collect(),
+            sessions: self.session_groups(usize::MAX).next().unwrap_or_default(),
             files,
             summary: self.summary(),
             templates: self.miner.as_ref().map(Miner::snapshot).unwrap_or_default(),
@@ -142,15 +154,27 @@ impl Detector {
         self.miner.as_ref().map(Miner::evicted).unwrap_or_default()
     }
 
-    /// Sessions that changed or were forgotten since the last call, each once, forgotten ones first; empty unless
-    /// the settings say `track_changes`.
-    pub fn take_changes(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
+    /// All sessions, in groups of at most `sessions_max`: for callers that keep them without having all in memory at once.
+    pub fn session_groups(&self, sessions_max: usize) -> impl Iterator<Item = SessionGroup> {
+        let slots = |shard: &'_ Shard| shard.sessions.slots().collect::<Vec<_>>();
+        let mut all =
+            self.shards.iter().flat_map(move |shard| slots(shard).into_iter().map(move |slot| (shard, slot)));
+        std::iter::from_fn(move || {
+            let mut group = Group::default();
+            for (shard, slot) in all.by_ref().take(sessions_max.max(1)) {
+                group.add(&self.statements, &shard.sessions, slot);
+            }
+            let group = group.done(Vec::new());
+            (!group.is_empty()).then_some(group)
+        })
+    }
+
+    /// Sessions that changed or were forgotten since the last call, each once; none unless the settings say
+    /// `track_changes`.
+    pub fn take_changes(&mut self) -> SessionGroup {
+        let (mut group, mut forgotten) = (Group::default(), Vec::new());
         for shard in &mut self.shards {
-            let forgotten = shard.changes.forgotten.drain(..);
-            changes.extend(forgotten.map(|key| Change { key, state: None }));
-        }
-        for shard in &mut self.shards {
+            forgotten.append(&mut shard.changes.forgotten);
             for slot in shard.changes.slots.drain(..) {
                 // A slot may hold another session by now; that one is listed by itself.
                 let session = shard.sessions.get_mut(slot);
@@ -158,24 +182,20 @@ impl Detector {
                     continue;
                 };
                 session.flags.set(Flags::CHANGED, false);
-                let key = session.id;
-                changes.push(Change { key, state: state(&self.statements, &shard.sessions, slot) });
+                group.add(&self.statements, &shard.sessions, slot);
             }
         }
-        changes
+        group.done(forgotten)
     }
 
     /// Goes on where another detector stopped, which was told the time last before any of these sessions spoke again.
     /// A detector with equal settings gives the reports that the other one would have given.
     pub fn restore(&mut self, snapshot: Snapshot) {
-        let Snapshot { mut sessions, files, summary, templates } = snapshot;
+        let Snapshot { sessions, files, summary, templates } = snapshot;
         self.miner = Miner::restore(MinerSettings::default(), &templates).ok();
         self.track_templates();
         self.totals = Summary { sessions_open: 0, ..summary.at_most(NUMBER_MAX) };
-        sessions.sort_by_key(|state| (state.order, state.id));
-        for state in &sessions {
-            self.restore_session(state);
-        }
+        self.restore_sessions(sessions);
         let mut of_files = Ledger::default();
         for state in files {
             let mut file = self.new_file(state.checkpoint.min(NUMBER_MAX));
@@ -190,13 +210,23 @@ impl Detector {
         self.totals.ledger.subtract(of_files);
     }
 
-    fn restore_session(&mut self, state: &SessionState) {
+    /// Adds sessions as they were to those of a snapshot, none of which is among them; what is `forgotten` was not there.
+    pub fn restore_sessions(&mut self, group: SessionGroup) {
+        let SessionGroup { statements, mut sessions, .. } = group;
+        let numbers: Vec<u32> = statements.iter().map(|state| self.statements.restore(state)).collect();
+        sessions.sort_by_key(|state| (state.order, state.id));
+        for state in &sessions {
+            self.restore_session(state, &numbers);
+        }
+    }
+
+    /// `numbers`: of the statements that the session refers to.
+    fn restore_session(&mut self, state: &SessionState, numbers: &[u32]) {
         let pool = match (state.of_node, state.pool.as_str()) {
             (true, _) => PoolId::NODE,
             (false, "") => PoolId(0),
             (false, name) => PoolId(self.statements.intern_pool(name)),
         };
-        let numbers: Vec<u32> = state.statements.iter().map(|state| self.statements.restore(state)).collect();
         let number = |at: u32| usize::try_from(at).ok().and_then(|at| numbers.get(at)).copied().unwrap_or(0);
         let events: Vec<SessionEvent> = state
             .events
@@ -233,47 +263,50 @@ fn file_state(file: FileId, known: &File) -> FileState {
     FileState { file, checkpoint: counted, ledger, continues }
 }
 
-fn state(statements: &Statements, sessions: &Sessions, slot: Slot) -> Option<SessionState> {
-    let session: &Session = sessions.get(slot)?;
-    let mut used = Positions::default();
-    let event = |event: SessionEvent| EventState {
-        time_ms: event.time_ms,
-        offset: event.offset,
-        file: event.file.0,
-        bytes: event.bytes,
-        statement: used.of(event.statement),
-    };
-    let events = sessions.events(session).map(event).collect();
-    let dropped = sessions.dropped(slot).into_iter().flatten();
-    let dropped = dropped.map(|(&statement, &count)| (used.of(statement), count)).collect();
-    Some(SessionState {
-        id: session.id,
-        block: session.block.0,
-        pool: statements.pool_name(session.pool.0).to_owned(),
-        of_node: session.pool == PoolId::NODE,
-        active_ms: session.active_ms,
-        order: session.order,
-        speaking: session.list() == List::Speaking,
-        flagged: session.flags.has(Flags::FLAGGED),
-        unknown_warn: session.flags.has(Flags::UNKNOWN_WARN),
-        statements: used.order.iter().map(|&number| statements.state(number)).collect(),
-        events,
-        dropped,
-    })
-}
-
-/// Numbers in order of appearance.
+/// A group under way.
 #[derive(Default)]
-struct Positions {
-    order: Vec<u32>,
-    positions: BTreeMap<u32, u32>,
+struct Group {
+    group: SessionGroup,
+    /// Of the statements in the group, by their numbers.
+    positions: HashMap<u32, u32>,
 }
 
-impl Positions {
-    fn of(&mut self, id: u32) -> u32 {
-        *self.positions.entry(id).or_insert_with(|| {
-            self.order.push(id);
-            u32::try_from(self.order.len() - 1).unwrap_or(u32::MAX)
-        })
+impl Group {
+    fn add(&mut self, statements: &Statements, sessions: &Sessions, slot: Slot) {
+        let Some(session) = sessions.get(slot) else { return };
+        let Self { group, positions } = self;
+        let mut position = |number: u32| {
+            *positions.entry(number).or_insert_with(|| {
+                group.statements.push(statements.state(number));
+                u32::try_from(group.statements.len() - 1).unwrap_or(u32::MAX)
+            })
+        };
+        let event = |event: SessionEvent| EventState {
+            time_ms: event.time_ms,
+            offset: event.offset,
+            file: event.file.0,
+            bytes: event.bytes,
+            statement: position(event.statement),
+        };
+        let events = sessions.events(session).map(event).collect();
+        let dropped = sessions.dropped(slot).into_iter().flatten();
+        let dropped = dropped.map(|(&statement, &count)| (position(statement), count)).collect();
+        group.sessions.push(SessionState {
+            id: session.id,
+            block: session.block.0,
+            pool: statements.pool_name(session.pool.0).to_owned(),
+            of_node: session.pool == PoolId::NODE,
+            active_ms: session.active_ms,
+            order: session.order,
+            speaking: session.list() == List::Speaking,
+            flagged: session.flags.has(Flags::FLAGGED),
+            unknown_warn: session.flags.has(Flags::UNKNOWN_WARN),
+            events,
+            dropped,
+        });
+    }
+
+    fn done(self, forgotten: Vec<u64>) -> SessionGroup {
+        SessionGroup { forgotten, ..self.group }
     }
 }

@@ -113,7 +113,7 @@ fn a_disk_that_fails_at_any_write_loses_nothing_and_needs_no_restart() {
         let (_, restored) = disk.open(folder.path());
         assert!(!restored.rebuilt);
         assert_eq!(restored.files.len(), 2, "after {writes} writes");
-        assert_eq!(restored.sessions, [session(1), session(2)]);
+        assert_eq!(kept(&restored), [1, 2]);
     }
     panic!("a commit takes more writes than were tried");
 }

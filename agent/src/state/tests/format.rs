@@ -35,7 +35,7 @@ fn a_store_of_the_version_before_is_upgraded() {
                 (path("/tmp/fx/logs/dn.log"), Phase::Followed, 271, 5),
             ]
         );
-        assert_eq!((restored.sessions.len(), restored.templates.len()), (2, 0));
+        assert_eq!((kept(&restored).len(), restored.templates.len()), (2, 0));
         let Meta { totals, time, since_ms, next_file, templates_evicted } = restored.meta;
         assert_eq!((totals.ledger.lines_read, totals.ledger.lines_in_sessions), (7, 5));
         assert_eq!((totals.sessions_flagged, next_file, templates_evicted), (2, 2, Evicted::default()));

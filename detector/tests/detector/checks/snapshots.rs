@@ -72,6 +72,6 @@ fn go_on(mut detector: Detector, snapshot: Snapshot, log: &[u8]) {
     reports.extend(detector.tick(7_000));
     detector.take_changes();
     let again = detector.snapshot();
-    assert_eq!(again.sessions.len() as u64, again.summary.sessions_open);
+    assert_eq!(again.sessions.sessions.len() as u64, again.summary.sessions_open);
     let _ = ended(detector, reports);
 }
