@@ -1,6 +1,9 @@
 //! The program as it is run: its first line, its exit codes, signals, refusals, and what a kill leaves.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod commands;
+mod kill;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -36,7 +39,11 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
 
 impl Collector {
     fn start(directory: &Path) -> Self {
-        let mut command = command(directory, &["--listen", "127.0.0.1:0"]);
+        Self::start_with(directory, &["--listen", "127.0.0.1:0"])
+    }
+
+    fn start_with(directory: &Path, arguments: &[&str]) -> Self {
+        let mut command = command(directory, arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -46,24 +53,30 @@ impl Collector {
     }
 
     fn request(&self, head: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
+        self.try_request(head, body).unwrap()
+    }
+
+    fn try_request(&self, head: &str, body: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(&self.address)?;
         let length = body.len();
         let address = &self.address;
-        write!(
-            stream,
+        let head = format!(
             "{head} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        )
-        .unwrap();
-        write!(stream, "Content-Length: {length}\r\n\r\n{body}").unwrap();
+        );
+        stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes())?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
     }
 
     /// Signals the collector and returns its exit code, what else it wrote to stdout, and stderr.
     fn end(mut self, signal: &str) -> (Option<i32>, String, String) {
-        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        self.signal(signal);
         let code = self.child.wait().unwrap().code();
         let (mut out, mut err) = (String::new(), String::new());
         self.stdout.read_to_string(&mut out).unwrap();

@@ -1,48 +1,60 @@
-// The page: state in the address, a poll every few seconds, keys. What things look like is in the other files.
+// The page: state in the address, views, news from the collector, keys. What things look like is in the other files.
 
-import { NodeTable, withAge } from "./nodes.js";
-import { showNote, showSession } from "./session.js";
-import { SessionList } from "./sessions.js";
-import { bytes, count, element } from "./text.js";
+import { change, listen, me, Refused } from "./api.js";
+import { Browse } from "./browse.js";
+import { IncidentView } from "./incident.js";
+import { Incidents } from "./incidents.js";
+import { showLogin } from "./login.js";
+import { Models } from "./models.js";
+import { Fleet } from "./nodes.js";
+import { Overview } from "./overview.js";
+import { RANGES, RANGE_DEFAULT } from "./range.js";
+import { Templates } from "./templates.js";
+import { element, time } from "./text.js";
 
-const POLL_MS = 3_000;
-const FETCH_TIMEOUT_MS = 10_000;
-const PAGE = 100; // sessions per page
-const SHOWN_MAX = 500; // sessions kept fresh; the API's limit
+// Without news the views are brought up to date this often; with news at most this often.
+const IDLE_MS = 30_000;
+const HURRY_MS = 2_000;
+const RETRY_MS = 3_000;
+const VIEWS = ["overview", "incidents", "sessions", "fleet", "templates", "models"];
 const FILTERS = ["node", "block", "score", "flagged"];
+const DEFAULTS = { view: "overview", range: RANGE_DEFAULT, flagged: "true" };
+const NAMES = ["view", "range", "from", "to", "node", "block", "score", "flagged", "id", "incident", "culprit_kind", "culprit", "min_nodes", "known"];
 const at = (id) => document.getElementById(id);
 
-const list = new SessionList((id) => go({ id }));
-const nodeTable = new NodeTable((changes) => go({ block: "", id: "", ...changes }));
-
-let state = {}; // view, node, block, score, flagged, id
-let listed = ""; // the filter that the list shows
-let shown = []; // sessions in the list
-let held = []; // what the last poll found but the list does not show yet
-let next = null; // cursor of older sessions
-let nodes = [];
-let opened = ""; // id and arrival of the session on the right
+let state = {};
+let views = {};
 let timer = 0;
-let round = 0; // only the latest round may write
+let last = 0; // when the view was brought up to date
+let round = 0; // only the latest round may say how it went
 
 // State lives in the address, so that it can be sent to a colleague and survives a reload.
 function readState() {
   const hash = new URLSearchParams(location.hash.slice(1));
-  state = { view: hash.get("view") === "nodes" ? "nodes" : "sessions", id: hash.get("id") ?? "" };
-  for (const name of FILTERS) state[name] = hash.get(name) ?? "";
-  if (!["true", "false", "any"].includes(state.flagged)) state.flagged = "true";
+  state = {};
+  for (const name of NAMES) state[name] = hash.get(name) ?? DEFAULTS[name] ?? "";
+  if (![...VIEWS, "incident"].includes(state.view)) state.view = DEFAULTS.view;
+  if (!["true", "false", "any"].includes(state.flagged)) state.flagged = DEFAULTS.flagged;
+  if (!(state.range in RANGES)) state.range = DEFAULTS.range;
+}
+
+function address(changes) {
+  const wanted = { ...state, ...changes };
+  // What is of one view alone does not follow into another.
+  if (wanted.view !== "incident") wanted.incident = "";
+  if (wanted.view !== "sessions") wanted.id = "";
+  const hash = new URLSearchParams();
+  for (const name of NAMES) {
+    if (wanted[name] && wanted[name] !== DEFAULTS[name]) hash.set(name, wanted[name]);
+  }
+  return `#${hash}`;
 }
 
 function go(changes) {
-  const wanted = { ...state, ...changes };
-  const hash = new URLSearchParams();
-  for (const [name, value] of Object.entries(wanted)) {
-    if (value && !(name === "flagged" && value === "true")) hash.set(name, value);
-  }
-  const text = `#${hash}`;
-  if (text === location.hash) return;
-  // Walking through the list does not fill the browser's history.
-  if (wanted.view === state.view && "id" in changes) history.replaceState(null, "", text);
+  const text = address(changes);
+  if (text === location.hash || (text === "#" && location.hash === "")) return;
+  // Walking through a list does not fill the browser's history.
+  if ((changes.view ?? state.view) === state.view && "id" in changes) history.replaceState(null, "", text);
   else history.pushState(null, "", text);
   apply(true);
 }
@@ -50,77 +62,50 @@ function go(changes) {
 // Follows the address. Nobody's typing is overwritten, unless they went back or followed a link.
 function apply(typing = false) {
   readState();
-  const sessions = state.view === "sessions";
-  at("sessions-view").hidden = !sessions;
-  at("nodes-view").hidden = sessions;
-  at("tab-sessions").setAttribute("aria-current", String(sessions));
-  at("tab-nodes").setAttribute("aria-current", String(!sessions));
+  for (const view of [...VIEWS, "incident"]) at(`${view}-view`).hidden = state.view !== view;
+  for (const view of VIEWS) {
+    const tab = at(`tab-${view}`);
+    tab.setAttribute("aria-current", String(state.view === view || (view === "incidents" && state.view === "incident")));
+    tab.setAttribute("href", address({ view }));
+  }
   for (const name of FILTERS) {
     const input = at(`filter-${name}`);
     if (!typing || input !== document.activeElement) input.value = state[name];
   }
-  at("clear").hidden = !isFiltered();
-  document.body.classList.toggle("reading", state.id !== "");
-  list.select(state.id);
-  if (listed !== filterQuery()) {
-    listed = filterQuery();
-    shown = [];
-    list.clear();
-    at("list").scrollTop = 0;
-  }
-  poll();
+  at("filters").hidden = !["sessions", "fleet"].includes(state.view);
+  for (const name of ["block", "score", "flagged"]) at(`filter-${name}`).parentElement.hidden = state.view !== "sessions";
+  at("clear").hidden = !FILTERS.some((name) => state[name] !== (DEFAULTS[name] ?? ""));
+  at("ranges").hidden = !["overview", "incidents", "templates"].includes(state.view);
+  showRange();
+  document.title = state.view === "incident" ? `${state.incident} · blocksift` : `${state.view} · blocksift`;
+  refresh();
 }
 
-const isFiltered = () => FILTERS.some((name) => state[name] !== "" && state[name] !== "true");
-
-function filterQuery() {
-  const query = new URLSearchParams({ flagged: state.flagged });
-  if (state.node) query.set("node", state.node);
-  if (state.block) query.set("block", state.block);
-  if (state.score) query.set("min_score", state.score);
-  return query.toString();
+function showRange() {
+  const zoomed = state.from !== "" && state.to !== "";
+  at("range").value = zoomed ? "" : state.range;
+  at("zoomed").hidden = !zoomed;
+  at("zoomed").textContent = zoomed ? `${time(state.from).slice(0, 16)} – ${time(state.to).slice(0, 16)} ×` : "";
 }
 
-async function ask(path) {
-  const response = await fetch(path, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), cache: "no-store" });
-  const body = await response.json();
-  if (!response.ok) throw new Refused(body.error ?? `HTTP ${response.status}`, response.status);
-  return body;
-}
-
-class Refused extends Error {
-  constructor(message, status) {
-    super(message);
-    this.status = status;
-  }
-}
-
-async function poll() {
+// Brings the view up to date.
+async function refresh() {
   clearTimeout(timer);
   const mine = ++round;
+  let next = IDLE_MS;
   try {
-    const limit = Math.min(SHOWN_MAX, Math.max(PAGE, shown.length));
-    const [page, fleet] = await Promise.all([ask(`/api/sessions?${listed}&limit=${limit}`), ask("/api/nodes?limit=10000")]);
-    if (mine !== round) return;
-    nodes = withAge(fleet.nodes, fleet.now);
-    receive(page, limit);
-    showNodes();
-    await showOpened();
-    live("live", "live", "up to date");
+    last = Date.now();
+    await views[state.view].refresh(state);
+    if (mine === round) live("live", "live", "up to date");
   } catch (error) {
     if (mine !== round) return;
-    if (error instanceof Refused && error.status === 400) refuse(error.message);
+    next = RETRY_MS;
+    if (!(error instanceof Refused)) throw error;
+    if (error.status === 401) return logIn();
+    if (error.status >= 400 && error.status < 500) live("refused", error.message);
     else live("broken", "collector not reachable", `${error.message}; trying again`);
   }
-  if (mine === round) timer = setTimeout(poll, document.hidden ? 10 * POLL_MS : POLL_MS);
-}
-
-// The collector does not understand the filter.
-function refuse(message) {
-  live("refused", "filter");
-  next = null;
-  showList([]);
-  at("empty").replaceChildren(element("h2", {}, "The filter cannot be used"), element("p", {}, message));
+  if (mine === round) timer = setTimeout(refresh, next);
 }
 
 function live(kind, text, title = "") {
@@ -130,167 +115,82 @@ function live(kind, text, title = "") {
   place.className = kind;
 }
 
-// Sessions older than the newest page stay as they were when somebody asked for them.
-function receive(page, limit) {
-  const oldest = page.sessions.at(-1)?.cursor ?? 0;
-  const ids = new Set(page.sessions.map((session) => session.id));
-  const older = page.next === null ? [] : shown.filter((session) => session.cursor < oldest && !ids.has(session.id));
-  if (older.length === 0) next = page.next;
-  held = [...page.sessions, ...older];
-  const fresh = list.unknown(page.sessions).filter((session) => shown.length > 0 && session.cursor > shown[0].cursor);
-  const wait = list.isScrolled() && fresh.length > 0;
-  at("fresh").hidden = !wait;
-  if (wait) at("fresh").textContent = `↑ ${fresh.length}${fresh.length === limit ? "+" : ""} new`;
-  else showList(held);
-}
-
-function showList(sessions) {
-  shown = sessions;
-  list.show(sessions);
-  at("fresh").hidden = true;
-  at("older").hidden = next === null;
-  at("list").classList.toggle("is-empty", sessions.length === 0);
-  at("empty").hidden = sessions.length > 0;
-  if (sessions.length === 0) at("empty").replaceChildren(...emptyList());
-}
-
-function emptyList() {
-  if (isFiltered()) return [element("h2", {}, "No session matches the filter"), element("p", {}, "Change it or press clear, top right.")];
-  if (nodes.length > 0) {
-    const lines = nodes.reduce((sum, node) => sum + (node.metrics.lines_read ?? 0), 0);
-    return [element("h2", {}, "Nothing is flagged"),
-      element("p", {}, `${count(nodes.length)} node${nodes.length === 1 ? " reports" : "s report"}, ${count(lines)} lines read. Flagged sessions appear here by themselves.`)];
-  }
-  return noNodes();
-}
-
-function noNodes() {
-  return [element("h2", {}, "No agent has reported yet"),
-    element("p", {}, "Start an agent on a node of the cluster, with this in its configuration:"),
-    element("pre", {}, `[ship]\nendpoint = "${location.origin}"`),
-    element("p", {}, "blocksift-agent validate says whether the configuration is right. The node appears here by itself within a minute of the agent's start."),
-    element("p", { class: "dim" }, "Any other sender of OTLP/HTTP can post to /v1/logs and /v1/metrics.")];
-}
-
-async function showOlder() {
-  const filter = listed;
-  const page = await ask(`/api/sessions?${filter}&limit=${PAGE}&before=${next}`);
-  if (filter !== listed) return;
-  next = page.next;
-  const ids = new Set(shown.map((session) => session.id));
-  showList([...shown, ...page.sessions.filter((session) => !ids.has(session.id))]);
-}
-
-function showNodes() {
-  const of = (kind) => nodes.filter((node) => node.state === kind).length;
-  const sum = (name) => nodes.reduce((total, node) => total + (node.metrics[name] ?? 0), 0);
-  const flagged = nodes.reduce((total, node) => total + node.sessions_flagged, 0);
-  at("count-sessions").textContent = count(flagged);
-  at("count-nodes").textContent = count(nodes.length);
-  const facts = [`${count(sum("lines_read"))} lines read`, `${count(sum("sessions_scored"))} sessions scored`, `${count(flagged)} flagged`,
-    `${bytes(sum("bytes_read"))} of log, ${bytes(sum("bytes_shipped"))} shipped`, `lag ${bytes(sum("lag_bytes"))}`];
-  const states = [["fine", "reporting"], ["quiet", "quiet for 2 min"], ["lost", "quiet for 10 min"]]
-    .filter(([kind]) => of(kind) > 0)
-    .map(([kind, words]) => element("span", { class: `state ${kind}` }, `${count(of(kind))} ${words}`));
-  at("fleet").hidden = nodes.length === 0;
-  at("fleet").replaceChildren(...states, ...facts.map((fact) => element("span", {}, fact)));
-  at("nodes-empty").hidden = nodes.length > 0;
-  at("nodes-table").hidden = nodes.length === 0;
-  if (nodes.length === 0) at("nodes-empty").replaceChildren(...noNodes());
-  if (state.view === "nodes") nodeTable.show(nodes, state.node);
-  showNames();
-}
-
-function showNames() {
-  const names = at("node-names");
-  if (names.children.length === nodes.length) return;
-  names.replaceChildren(...nodes.map((node) => {
-    const option = element("option");
-    option.value = node.node;
-    return option;
-  }));
-}
-
-// The session on the right; drawn again only when it has changed.
-async function showOpened() {
-  const { id } = state;
-  const root = at("session");
-  if (id === "") {
-    if (opened !== "none") showNote(root, "Choose a session to see its events.");
-    opened = "none";
-    return;
-  }
-  try {
-    const session = await ask(`/api/sessions/${encodeURIComponent(id)}`);
-    const query = new URLSearchParams({ block: session.block, flagged: "any", limit: "50" });
-    const related = session.block ? (await ask(`/api/sessions?${query}`)).sessions : [];
-    if (id !== state.id) return;
-    const version = [id, session.received, ...related.map((other) => other.cursor)].join();
-    if (version === opened) return;
-    opened = version;
-    showSession(root, session, related, { filter: (changes) => go(changes), open: (other) => go({ id: other }), close: () => go({ id: "" }) });
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    opened = "";
-    showNote(root, error.message);
-  }
+// Something was stored. A page that nobody looks at waits until somebody does.
+function news() {
+  if (document.hidden) return;
+  clearTimeout(timer);
+  timer = setTimeout(refresh, Math.max(0, last + HURRY_MS - Date.now()));
 }
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target.closest("input, select, textarea") !== null;
-  if (event.key === "Escape") {
-    if (typing) event.target.blur();
-    else if (state.id) go({ id: "" });
+  if (typing) {
+    if (event.key === "Escape") event.target.blur();
     return;
   }
-  if (typing) return;
-  const inSession = at("session").contains(event.target);
-  const keys = {
-    j: () => list.move(1),
-    k: () => list.move(-1),
-    "/": () => at("filter-block").select(),
-    1: () => go({ view: "sessions" }),
-    2: () => go({ view: "nodes" }),
-  };
-  if (!inSession) {
-    Object.assign(keys, { ArrowDown: keys.j, ArrowUp: keys.k });
-    if (event.target.closest("tr[data-id]")) keys.Enter = () => at("session").focus();
-  }
-  const action = keys[event.key];
-  if (!action || (state.view === "nodes" && !["1", "2", "/"].includes(event.key))) return;
+  let action = views[state.view].key?.(event);
+  if (/^[1-6]$/.test(event.key)) action = () => go({ view: VIEWS[Number(event.key) - 1] });
+  if (event.key === "/") action = () => { go({ view: "sessions" }); at("filter-block").select(); };
+  if (event.key === "Escape" && state.view === "incident") action = () => history.back();
+  if (!action) return;
   event.preventDefault();
   action();
 }
 
 let typed = 0;
-at("filters").addEventListener("input", () => {
-  clearTimeout(typed);
-  typed = setTimeout(() => {
-    const changes = {};
-    for (const name of FILTERS) changes[name] = at(`filter-${name}`).value.trim();
-    go(changes);
-  }, 300);
-});
-at("filters").addEventListener("submit", (event) => event.preventDefault());
-at("filters").addEventListener("reset", (event) => {
-  event.preventDefault();
-  document.activeElement?.blur();
-  go({ node: "", block: "", score: "", flagged: "true" });
-});
-at("fresh").addEventListener("click", () => {
-  at("list").scrollTop = 0;
-  showList(held);
-});
-at("older").addEventListener("click", () => showOlder().catch((error) => live("broken", error.message)));
-for (const view of ["sessions", "nodes"]) {
-  at(`tab-${view}`).addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    go({ view });
+function watchFilters() {
+  at("filters").addEventListener("input", () => {
+    clearTimeout(typed);
+    typed = setTimeout(() => go(Object.fromEntries(FILTERS.map((name) => [name, at(`filter-${name}`).value.trim()]))), 300);
   });
+  at("filters").addEventListener("submit", (event) => event.preventDefault());
+  at("filters").addEventListener("reset", (event) => {
+    event.preventDefault();
+    document.activeElement?.blur();
+    go({ node: "", block: "", score: "", flagged: "true" });
+  });
+  at("range").addEventListener("change", () => go({ range: at("range").value, from: "", to: "" }));
+  at("zoomed").addEventListener("click", () => go({ from: "", to: "" }));
 }
-document.addEventListener("keydown", onKey);
-document.addEventListener("visibilitychange", () => document.hidden || poll());
-addEventListener("popstate", () => apply());
-apply();
+
+function logIn() {
+  document.body.classList.add("locked");
+  live("refused", "");
+  showLogin(at("login"), () => location.reload());
+}
+
+async function start() {
+  let person;
+  try {
+    person = await me();
+  } catch (error) {
+    if (error.status === 401) return logIn();
+    live("broken", "collector not reachable", error.message);
+    setTimeout(start, RETRY_MS);
+    return undefined;
+  }
+  const root = (view) => at(`${view}-view`);
+  views = {
+    overview: new Overview(root("overview"), go), incidents: new Incidents(root("incidents"), go),
+    incident: new IncidentView(root("incident"), go), sessions: new Browse(root("sessions"), go, person),
+    fleet: new Fleet(root("fleet"), go), templates: new Templates(root("templates"), go), models: new Models(root("models")),
+  };
+  if (person.users) {
+    const out = element("button", { type: "button", class: "link" }, "log out");
+    out.addEventListener("click", async () => {
+      await change("POST", "/api/logout");
+      location.reload();
+    });
+    at("person").replaceChildren(person.name, " ", out);
+  }
+  watchFilters();
+  document.addEventListener("keydown", onKey);
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
+  addEventListener("popstate", () => apply());
+  listen(news, () => live("broken", "no news", "the collector does not answer; trying again"));
+  apply();
+  return undefined;
+}
+
+start();

@@ -1,6 +1,8 @@
 // The nodes: who reports, how far behind, and whether every line is accounted for.
 
-import { bytes, count, element, roughly, visible } from "./text.js";
+import { ask } from "./api.js";
+import { percent } from "./chart.js";
+import { bytes, count, element, roughly, span, visible } from "./text.js";
 
 // An agent sends a summary at least once a minute.
 const QUIET_MS = 2 * 60_000;
@@ -11,9 +13,11 @@ const COLUMNS = [
   ["node", "", "name", (node) => node.node, (node) => button(node)],
   ["seen", "time since the agent was last heard of", "number", (node) => node.age_ms, (node) => seen(node)],
   ["flagged", "sessions flagged now, as stored here", "number", (node) => node.sessions_flagged, (node) => count(node.sessions_flagged)],
+  ["rate", "share of scored sessions that are flagged", "number", (node) => rate(node), (node) => (rate(node) === undefined ? "–" : percent(rate(node)))],
   ["scored", "times a session was scored", "number", (node) => node.metrics.sessions_scored, (node) => count(node.metrics.sessions_scored)],
   ["open", "sessions that the agent remembers", "number", (node) => node.metrics.sessions_open, (node) => count(node.metrics.sessions_open)],
   ["lag", "bytes of log not read yet", "number", (node) => node.metrics.lag_bytes, (node) => bytes(node.metrics.lag_bytes)],
+  ["behind", "age of the oldest line not read yet", "number", (node) => node.metrics.lag_ms, (node) => (node.metrics.lag_ms === undefined ? "–" : span(node.metrics.lag_ms))],
   ["spool", "reports that wait at the agent", "number", (node) => node.metrics.spool_reports, (node) => count(node.metrics.spool_reports)],
   ["lines read", "", "number", (node) => node.metrics.lines_read, (node) => count(node.metrics.lines_read)],
   ["in sessions", "lines that name a block", "number", (node) => node.metrics.lines_in_sessions, (node) => count(node.metrics.lines_in_sessions)],
@@ -26,51 +30,99 @@ const COLUMNS = [
   ["model", "", "name", (node) => node.model, (node) => visible(node.model || "–")],
 ];
 
-export class NodeTable {
-  constructor(filter) {
-    this.filter = filter;
-    this.table = document.getElementById("nodes-table");
-    this.sort = { column: 0, down: false };
+// Height of a row in pixels, as the style sheet has it, and rows drawn beyond those that are seen.
+const ROW = 24;
+const SPARE = 12;
+const REFRESH_MS = 5_000;
+
+// The fleet. Of thousands of rows only those are in the page that can be seen.
+export class Fleet {
+  constructor(root, go) {
+    this.go = go;
+    this.sort = { column: 1, down: true };
     this.nodes = [];
-    this.table.tBodies[0].addEventListener("click", (event) => {
-      const name = event.target.closest("button")?.dataset.node;
-      if (name !== undefined) this.filter({ node: name, view: "sessions" });
-    });
+    this.shown = [];
+    this.asked = 0;
+    this.summary = element("p", { class: "summary" });
+    this.body = element("tbody", {});
     this.heads = COLUMNS.map(([name, title, kind], column) => {
       const sort = element("button", { type: "button", title }, name);
       sort.addEventListener("click", () => {
         this.sort = { column, down: this.sort.column === column ? !this.sort.down : kind === "number" };
-        this.render();
+        this.order();
       });
       return element("th", { scope: "col", class: kind }, sort);
     });
-    this.table.tHead.append(element("tr", {}, ...this.heads));
+    this.table = element("table", { class: "fleet" }, element("thead", {}, element("tr", {}, ...this.heads)), this.body);
+    this.scroller = element("div", { class: "scroller", tabindex: "0", "aria-label": "nodes" }, this.table);
+    this.empty = element("p", { class: "note" }, "No agent has reported yet.");
+    root.append(this.summary, this.scroller, this.empty);
+    this.scroller.addEventListener("scroll", () => this.draw());
+    new ResizeObserver(() => this.draw()).observe(this.scroller);
+    this.body.addEventListener("click", (event) => {
+      const name = event.target.closest("button")?.dataset.node;
+      if (name !== undefined) this.go({ view: "sessions", node: name, block: "", id: "" });
+    });
   }
 
-  // Shows the nodes whose name contains `text`.
-  show(nodes, text) {
-    this.nodes = nodes.filter((node) => node.node.includes(text));
-    this.render();
+  async refresh(state) {
+    // The list is long; it need not follow every report.
+    if (Date.now() - this.asked >= REFRESH_MS) {
+      const fleet = await ask("/api/nodes?limit=10000");
+      this.asked = Date.now();
+      this.nodes = withAge(fleet.nodes, fleet.now);
+      this.showSummary();
+    }
+    this.text = state.node;
+    this.order();
   }
 
-  render() {
+  showSummary() {
+    const sum = (name) => this.nodes.reduce((total, node) => total + (node.metrics[name] ?? 0), 0);
+    const of = (kind) => this.nodes.filter((node) => node.state === kind).length;
+    const states = [["fine", "reporting"], ["quiet", "quiet for 2 min"], ["lost", "quiet for 10 min"]].filter(([kind]) => of(kind) > 0);
+    this.summary.replaceChildren(
+      ...states.map(([kind, words]) => element("span", { class: `state ${kind}` }, `${count(of(kind))} ${words}`)),
+      ...[`${count(sum("lines_read"))} lines read`, `${count(sum("sessions_scored"))} sessions scored`, `${bytes(sum("bytes_read"))} of log`,
+        `${bytes(sum("bytes_shipped"))} shipped`, `lag ${bytes(sum("lag_bytes"))}`].map((fact) => element("span", {}, fact)));
+  }
+
+  // Sorts, filters by the node's name, and draws.
+  order() {
     const { column, down } = this.sort;
     const value = COLUMNS[column][3];
-    const sorted = [...this.nodes].sort((a, b) => order(value(a), value(b)) * (down ? -1 : 1) || order(a.node, b.node));
-    this.heads.forEach((head, index) => {
-      head.setAttribute("aria-sort", index === column ? (down ? "descending" : "ascending") : "none");
-    });
-    const focused = this.table.contains(document.activeElement) ? document.activeElement.dataset.node : undefined;
-    this.table.tBodies[0].replaceChildren(...sorted.map(row));
+    this.shown = this.nodes.filter((node) => node.node.includes(this.text ?? ""))
+      .sort((a, b) => order(value(a), value(b)) * (down ? -1 : 1) || order(a.node, b.node));
+    this.heads.forEach((head, index) => head.setAttribute("aria-sort", index === column ? (down ? "descending" : "ascending") : "none"));
+    this.scroller.hidden = this.shown.length === 0;
+    this.empty.hidden = this.shown.length > 0;
+    this.empty.textContent = this.nodes.length > 0 ? "No node has a name like this." : "No agent has reported yet.";
+    this.draw();
+  }
+
+  draw() {
+    const first = Math.max(0, Math.floor(this.scroller.scrollTop / ROW) - SPARE);
+    const last = Math.min(this.shown.length, first + Math.ceil(this.scroller.clientHeight / ROW) + 2 * SPARE);
+    const focused = this.body.contains(document.activeElement) ? document.activeElement.dataset.node : undefined;
+    this.body.replaceChildren(space(first), ...this.shown.slice(first, last).map(row), space(this.shown.length - last));
     if (focused === undefined) return;
-    for (const candidate of this.table.querySelectorAll("tbody button")) {
+    for (const candidate of this.body.querySelectorAll("button")) {
       if (candidate.dataset.node === focused) candidate.focus({ preventScroll: true });
     }
   }
 }
 
+// Stands for rows that are not drawn.
+function space(rows) {
+  const cell = element("td", { colspan: COLUMNS.length });
+  cell.style.height = `${rows * ROW}px`;
+  const line = element("tr", { class: "space" }, cell);
+  line.hidden = rows === 0;
+  return line;
+}
+
 // How long ago each node was heard of, by the collector's clock, and whether that is fine.
-export function withAge(nodes, now) {
+function withAge(nodes, now) {
   return nodes.map((node) => {
     const age_ms = Math.max(0, Date.parse(now) - Date.parse(node.last_seen));
     return { ...node, age_ms, state: age_ms > LOST_MS ? "lost" : age_ms > QUIET_MS ? "quiet" : "fine" };
@@ -86,6 +138,11 @@ function order(a, b) {
 
 function row(node) {
   return element("tr", {}, ...COLUMNS.map(([, , kind, , cell]) => element("td", { class: kind }, cell(node))));
+}
+
+function rate(node) {
+  const { sessions_scored } = node.metrics;
+  return sessions_scored > 0 ? Math.min(1, node.sessions_flagged / sessions_scored) : undefined;
 }
 
 function button(node) {

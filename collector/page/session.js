@@ -1,5 +1,6 @@
 // One session: what was decided and why, and its events on a time line.
 
+import { markForm } from "./marks.js";
 import { reasons, score } from "./sessions.js";
 import { copyButton, count, element, span, time, visible } from "./text.js";
 
@@ -10,15 +11,17 @@ const REASONS = {
 };
 const LEVELS = new Set(["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]);
 
-// Shows `session`; `related` are the other sessions on its block, `filter` and `open` what their buttons do.
-export function showSession(root, session, related, { filter, open, close }) {
+// Shows `session`; `related` are the other sessions on its block; `filter`, `open`, `incident` and `close` are what its buttons
+// do, `changed` is called when it was marked by `person`.
+export function showSession(root, session, related, person, { filter, open, incident, close, changed }) {
   const scroll = root.dataset.id === session.id ? root.scrollTop : 0;
   root.dataset.id = session.id;
   const parts = [
     heading(session, close),
     element("ul", { class: "why" }, ...session.reasons.map((reason) => why(session, reason))),
+    markForm(session, person, changed),
     facts(session, filter),
-    relatedList(session, related, open),
+    relatedList(session, related, open, incident),
     strip(session),
     events(session),
   ];
@@ -79,10 +82,12 @@ function history(session) {
     `${known.revision}: ${known.score.toFixed(2)} ${known.flagged ? "flagged" : "not flagged"}`));
 }
 
-function relatedList(session, related, open) {
+function relatedList(session, related, open, incident) {
+  if (!session.block) return null;
   const others = related.filter((other) => other.id !== session.id);
-  if (others.length === 0) return null;
-  const list = element("p", { class: "related" }, "same block: ");
+  const whole = element("button", { type: "button" }, "incident: all nodes on one time line");
+  whole.addEventListener("click", incident);
+  const list = element("p", { class: "related" }, whole, others.length > 0 ? "same block: " : null);
   for (const other of others) {
     const button = element("button", { type: "button" }, score(other), visible(other.node));
     button.addEventListener("click", () => open(other.id));
@@ -109,11 +114,11 @@ function strip(session) {
     element("span", {}, time(session.start)), element("span", {}, span(length)), element("span", {}, time(session.end)));
 }
 
-function mostContribution(session) {
+export function mostContribution(session) {
   return Math.max(...session.events.map((event) => Math.abs(event.contribution)), 0.001);
 }
 
-function levelClass(level) {
+export function levelClass(level) {
   return LEVELS.has(level) ? `level-${level}` : "level-INFO";
 }
 
@@ -138,18 +143,19 @@ function day(event) {
   return event.time.slice(0, 10);
 }
 
-// Two rows: what it was taken for, and the line itself.
-function eventRows(session, event, before, most) {
+// Two rows: what it was taken for, and the line itself; `node` is a cell for it where several nodes are shown.
+export function eventRows(session, event, before, most, node = null) {
   const gap = before === null ? 0 : Date.parse(event.time) - Date.parse(before.time);
   const facts = element("tr", {},
     element("td", { class: "time", title: event.time }, visible(time(event.time).slice(11) || event.time)),
+    node,
     element("td", { class: gap >= 60_000 ? "number gap" : "number dim" }, gap > 0 ? `+${span(gap)}` : ""),
     element("td", { class: "level" }, visible(event.level)),
     element("td", { class: "logger", title: event.logger }, visible(event.logger.split(/[.$]/).pop())),
     element("td", {}, contribution(event, most)),
     element("td", { class: "template", title: `template ${event.template}` }, visible(event.text)));
-  const line = element("tr", { class: "line" }, element("td", { colspan: HEADS.length }, rawLine(session, event)));
-  return element("tbody", { class: levelClass(event.level) }, facts, line);
+  const line = element("tr", { class: "line" }, element("td", { colspan: HEADS.length + (node === null ? 0 : 1) }, rawLine(session, event)));
+  return element("tbody", { class: `event ${levelClass(event.level)}`, tabindex: "-1" }, facts, line);
 }
 
 function rawLine(session, event) {

@@ -38,13 +38,16 @@ export function copyable(text) {
   return text.replace(UNSEEN, (character) => `<${spelled(character)}>`);
 }
 
+const ATTRIBUTES = ["type", "scope", "role", "tabindex", "colspan", "placeholder", "autocomplete", "required", "maxlength",
+  "aria-label", "aria-selected", "aria-sort", "aria-pressed"];
+
 // An element with text or elements in it. Only these properties, so that no text can become a handler or an address.
 export function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (name === "class") node.className = value;
     else if (name === "title") node.title = copyable(value);
-    else if (["type", "scope", "role", "tabindex", "colspan", "aria-label", "aria-selected", "aria-sort"].includes(name)) node.setAttribute(name, value);
+    else if (ATTRIBUTES.includes(name)) node.setAttribute(name, value);
     else throw new Error(`element: property ${name}`);
   }
   node.append(...children.filter((child) => child !== null && child !== undefined));

@@ -1,35 +1,75 @@
-//! The JSON API that the page and scripts read. Times are RFC 3339 in UTC. Every parameter is bounded, an unknown one is
-//! an error, and errors are `{"error": "..."}`.
+//! The JSON API that the page and scripts read: `/api/openapi.json` describes it. Times are RFC 3339 in UTC. Every
+//! parameter is bounded, an unknown one is an error, and errors are `{"error": "..."}`.
 
-use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+mod export;
+mod incidents;
+mod live;
+mod marks;
+pub(crate) mod me;
+mod models;
+mod nodes;
+mod overview;
+mod sessions;
+mod templates;
+
+use axum::extract::State;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use blocksift_detector::Report;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tracing::error;
 
-use crate::serve::App;
-use crate::store::{Filter, Node, ReadError, Session, SessionHead};
+pub(crate) use live::Live;
 
-/// Sessions on one page of the list, if not said and at most.
-const SESSIONS_DEFAULT: usize = 100;
-const SESSIONS_MAX: usize = 500;
-/// Nodes listed, if not said and at most.
-const NODES_DEFAULT: usize = 2_000;
-const NODES_MAX: usize = 10_000;
-/// Bytes of a node's name in a filter.
-const NODE_BYTES_MAX: usize = 255;
+use crate::serve::App;
+use crate::store::overview::Range;
+use crate::store::{ReadError, WriteError};
+
+/// What the API is, for programs.
+const OPENAPI: &str = include_str!("api/openapi.json");
+/// Length of a range if not said.
+const RANGE_DEFAULT_MS: i64 = 24 * 3_600_000;
+
+/// Everything under `/api`.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/api/openapi.json", get(openapi))
+        .route("/api/me", get(me::me))
+        .route("/api/login", post(me::login))
+        .route("/api/logout", post(me::logout))
+        .route("/api/overview", get(overview::overview))
+        .route("/api/incidents", get(incidents::incidents))
+        .route("/api/incidents/{block}", get(incidents::incident))
+        .route("/api/sessions", get(sessions::sessions))
+        .route("/api/sessions/{id}", get(sessions::session))
+        .route("/api/sessions/{id}/mark", put(marks::put).delete(marks::delete))
+        .route("/api/marks", get(marks::marks))
+        .route("/api/nodes", get(nodes::nodes))
+        .route("/api/templates", get(templates::templates))
+        .route("/api/models", get(models::models))
+        .route("/api/live", get(live::live))
+}
+
+async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
 
 /// An answer that is not 200.
-pub(crate) struct Problem(StatusCode, String);
+#[derive(Debug)]
+pub(crate) struct Problem(pub(crate) StatusCode, pub(crate) String);
 
 impl Problem {
     fn bad_request(message: impl Into<String>) -> Self {
         Self(StatusCode::BAD_REQUEST, message.into())
+    }
+
+    fn not_found(message: &str) -> Self {
+        Self(StatusCode::NOT_FOUND, message.to_owned())
     }
 }
 
@@ -53,23 +93,32 @@ impl From<ReadError> for Problem {
     }
 }
 
+impl From<WriteError> for Problem {
+    fn from(_: WriteError) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, "the database cannot store this now; try again".to_owned())
+    }
+}
+
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
         Self::bad_request(rejection.body_text())
     }
 }
 
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self(rejection.status(), rejection.body_text())
+    }
+}
+
 /// Any path that is no route.
 pub(crate) async fn not_found() -> Problem {
-    Problem(
-        StatusCode::NOT_FOUND,
-        "no such path; the API has /api/sessions, /api/sessions/{id}, /api/nodes".to_owned(),
-    )
+    Problem::not_found("no such path; /api/openapi.json lists those of the API")
 }
 
 /// A route, but not with this method.
 pub(crate) async fn method_not_allowed() -> Problem {
-    let message = "wrong method; /v1/logs and /v1/metrics take POST, everything else GET";
+    let message = "wrong method; /api/openapi.json lists the methods of each path";
     Problem(StatusCode::METHOD_NOT_ALLOWED, message.to_owned())
 }
 
@@ -80,56 +129,31 @@ pub(crate) fn foreign_host() -> Problem {
     Problem(StatusCode::MISDIRECTED_REQUEST, message.to_owned())
 }
 
-/// Parameters of `/api/sessions`, as they come.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SessionsQuery {
-    node: Option<String>,
-    block: Option<String>,
-    flagged: Option<String>,
-    min_score: Option<f64>,
-    before: Option<i64>,
-    limit: Option<usize>,
+/// `GET /healthz`: 200 while the database can be read.
+pub(crate) async fn health(State(app): State<App>) -> Result<Response, Problem> {
+    app.store.read(|connection| connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))).await?;
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Json(json!({ "status": "ok", "version": version, "ingest": json!(app.ingest.counts()) }))
+        .into_response())
 }
 
-impl TryFrom<SessionsQuery> for Filter {
-    type Error = Problem;
-
-    fn try_from(query: SessionsQuery) -> Result<Self, Problem> {
-        if query.node.as_ref().is_some_and(|node| node.len() > NODE_BYTES_MAX) {
-            return Err(Problem::bad_request(format!("node must be at most {NODE_BYTES_MAX} bytes")));
-        }
-        if query.min_score.is_some_and(|score| !(0.0..=1.0).contains(&score)) {
-            return Err(Problem::bad_request("min_score must be in 0..=1"));
-        }
-        let flagged = match query.flagged.as_deref() {
-            None | Some("true") => Some(true),
-            Some("false") => Some(false),
-            Some("any") => None,
-            Some(_) => return Err(Problem::bad_request("flagged must be true, false or any")),
-        };
-        Ok(Self {
-            node: query.node.filter(|node| !node.is_empty()),
-            block: query
-                .block
-                .filter(|block| !block.trim().is_empty())
-                .map(|block| parse_block(&block))
-                .transpose()?,
-            flagged,
-            min_score: query.min_score,
-            before: query.before,
-            limit: bounded("limit", query.limit, SESSIONS_DEFAULT, SESSIONS_MAX)?,
-        })
+/// A range of time from parameters; without them the last 24 hours.
+fn range(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Range, Problem> {
+    let to_ms = to.unwrap_or_else(Timestamp::now).as_millisecond();
+    let from_ms = from.map_or(to_ms - RANGE_DEFAULT_MS, Timestamp::as_millisecond);
+    if from_ms >= to_ms {
+        return Err(Problem::bad_request("`from` must be before `to`"));
     }
+    Ok(Range { from_ms, to_ms })
 }
 
-/// Takes a block however a log or a person writes it: `blk_-1_1001`, `BP-...:blk_-1_1001`, `-1`.
-fn parse_block(text: &str) -> Result<String, Problem> {
-    let after_pool = text.trim().rsplit(':').next().unwrap_or_default();
-    let number = after_pool.strip_prefix("blk_").unwrap_or(after_pool);
-    let id = number.split('_').next().and_then(|id| id.parse::<i64>().ok());
-    id.map(|id| format!("blk_{id}"))
-        .ok_or_else(|| Problem::bad_request("block must be a block id, such as blk_-1608999687919862906"))
+/// A parameter that is empty counts as not given, as a form of a browser sends it.
+fn optional<'de, T: std::str::FromStr<Err: std::fmt::Display>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let text = text.filter(|text| !text.is_empty());
+    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
 }
 
 fn bounded(name: &str, value: Option<usize>, default: usize, max: usize) -> Result<usize, Problem> {
@@ -139,116 +163,23 @@ fn bounded(name: &str, value: Option<usize>, default: usize, max: usize) -> Resu
     }
 }
 
-/// `GET /api/sessions`: newest arrival first; `next` is the `before` of the next page, null on the last.
-pub(crate) async fn sessions(
-    State(app): State<App>,
-    query: Result<Query<SessionsQuery>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Query(query) = query?;
-    let filter = Filter::try_from(query)?;
-    let limit = filter.limit;
-    // One more than asked for tells whether there is a next page.
-    let one_more = Filter { limit: limit + 1, ..filter };
-    let mut sessions = app.store.read(move |connection| one_more.sessions(connection)).await?;
-    let more = sessions.len() > limit;
-    sessions.truncate(limit);
-    let next = if more { sessions.last().map(|session| session.seq) } else { None };
-    let sessions: Vec<Value> = sessions.iter().map(head).collect();
-    Ok(Json(json!({ "sessions": sessions, "next": next })))
+/// Takes a block however a log or a person writes it: `blk_-1_1001`, `BP-...:blk_-1_1001`, `-1`. Returns the pool too,
+/// empty where none is named.
+fn parse_block(text: &str) -> Result<(String, i64), Problem> {
+    let (pool, rest) = text.trim().rsplit_once(':').unwrap_or(("", text.trim()));
+    let number = rest.strip_prefix("blk_").unwrap_or(rest);
+    let id = number.split('_').next().and_then(|id| id.parse::<i64>().ok());
+    id.map(|id| (pool.to_owned(), id))
+        .ok_or_else(|| Problem::bad_request("block must be a block id, such as blk_-1608999687919862906"))
 }
 
-fn head(session: &SessionHead) -> Value {
-    json!({
-        "cursor": session.seq,
-        "id": session.id,
-        "revision": session.revision,
-        "node": session.node,
-        "block": session.block,
-        "pool": session.pool,
-        "flagged": session.flagged,
-        "score": session.score,
-        "threshold": session.threshold,
-        "model": session.model,
-        "reasons": stored_json(&session.reasons),
-        "start": time(session.start_ms),
-        "end": time(session.end_ms),
-        "events": session.events,
-        "received": time(session.received_ms),
-    })
+fn block_name(block: Option<i64>) -> String {
+    block.map(|block| format!("blk_{block}")).unwrap_or_default()
 }
 
-/// A report and what the collector knows about it.
-#[derive(Serialize)]
-struct WholeSession {
-    #[serde(flatten)]
-    report: Report,
-    received: String,
-    revisions: Vec<Value>,
-}
-
-/// `GET /api/sessions/{id}`: the report of the highest revision, `received`, and all `revisions` that arrived.
-pub(crate) async fn session(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
-    if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Problem::bad_request("a session id is 16 hexadecimal digits"));
-    }
-    let id = id.to_ascii_lowercase();
-    let found = app.store.read(move |connection| Session::find(connection, &id)).await?;
-    let session = found.ok_or_else(|| Problem(StatusCode::NOT_FOUND, "no session has this id".to_owned()))?;
-    let report = serde_json::from_str(&session.body).map_err(|error| {
-        error!(%error, "a stored report cannot be read");
-        Problem(StatusCode::INTERNAL_SERVER_ERROR, "the stored report cannot be read".to_owned())
-    })?;
-    let revisions = session.revisions.iter().map(|revision| {
-        json!({
-            "revision": revision.revision,
-            "flagged": revision.flagged,
-            "score": revision.score,
-            "model": revision.model,
-            "received": time(revision.received_ms),
-        })
-    });
-    let whole = WholeSession { report, received: time(session.received_ms), revisions: revisions.collect() };
-    Ok(Json(whole).into_response())
-}
-
-/// Parameters of `/api/nodes`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NodesQuery {
-    limit: Option<usize>,
-}
-
-/// `GET /api/nodes`: by name, each with its latest summary under `metrics`.
-pub(crate) async fn nodes(
-    State(app): State<App>,
-    query: Result<Query<NodesQuery>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let Query(query) = query?;
-    let limit = bounded("limit", query.limit, NODES_DEFAULT, NODES_MAX)?;
-    let nodes = app.store.read(move |connection| Node::all(connection, limit)).await?;
-    let nodes: Vec<Value> = nodes.iter().map(node).collect();
-    Ok(Json(json!({ "nodes": nodes, "now": time(Timestamp::now().as_millisecond()) })))
-}
-
-fn node(node: &Node) -> Value {
-    json!({
-        "node": node.node,
-        "agent_version": node.agent_version,
-        "model": node.model,
-        "first_seen": time(node.first_seen_ms),
-        "last_seen": time(node.last_seen_ms),
-        "sessions_flagged": node.sessions_flagged,
-        "metrics": stored_json(&node.metrics),
-        "metrics_time": node.metrics_ms.map(time),
-    })
-}
-
-/// `GET /healthz`: 200 while the database can be read.
-pub(crate) async fn health(State(app): State<App>) -> Result<Response, Problem> {
-    app.store.read(|connection| connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))).await?;
-    let version = env!("CARGO_PKG_VERSION");
-    Ok(Json(json!({ "status": "ok", "version": version, "ingest": json!(app.ingest.counts()) }))
-        .into_response())
+/// A session's or template's id as it is written.
+fn hex_name(id: i64) -> String {
+    format!("{:016x}", id.cast_unsigned())
 }
 
 /// JSON that the collector has written itself.
@@ -267,11 +198,19 @@ mod tests {
     #[test]
     fn a_block_is_found_however_it_is_written() {
         for text in ["blk_-7", "-7", " blk_-7_1001 ", "BP-1-10.0.0.1-2:blk_-7_1001", "blk_-7_1001.meta"] {
-            assert_eq!(parse_block(text).ok().as_deref(), Some("blk_-7"), "{text}");
+            assert_eq!(parse_block(text).unwrap().1, -7, "{text}");
         }
-        assert_eq!(parse_block("blk_7").ok().as_deref(), Some("blk_7"));
+        assert_eq!(parse_block("BP-1:blk_7").unwrap(), ("BP-1".to_owned(), 7));
         for text in ["blk_", "seven", "99999999999999999999", "blk_7;drop"] {
             assert!(parse_block(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_range_has_a_length() {
+        let at = |ms| Some(Timestamp::from_millisecond(ms).unwrap());
+        assert_eq!(range(at(0), at(5)).unwrap(), Range { from_ms: 0, to_ms: 5 });
+        assert_eq!(range(None, at(RANGE_DEFAULT_MS)).unwrap().from_ms, 0);
+        assert!(range(at(5), at(5)).is_err());
     }
 }

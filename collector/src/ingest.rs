@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{ConnectInfo, FromRequest, Request, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::Response;
 use serde::Serialize;
@@ -16,6 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
+use crate::access::agents::Nodes;
+use crate::listen::Peer;
 use crate::otlp::body::{BODY_BYTES_MAX, Coding, Format};
 use crate::otlp::reply::{Refusal, stored};
 use crate::otlp::{Read, read_logs, read_metrics};
@@ -64,6 +66,7 @@ pub(crate) struct Ingest {
 struct Counts {
     requests_total: AtomicU64,
     requests_refused_total: AtomicU64,
+    requests_busy_total: AtomicU64,
     reports_stored_total: AtomicU64,
     reports_duplicate_total: AtomicU64,
     records_rejected_total: AtomicU64,
@@ -78,6 +81,41 @@ impl Ingest {
             decoders: Semaphore::new(limits.decoders_max),
             counts: Counts::default(),
         }
+    }
+
+    /// Name, help and value of every count since the start, for `/metrics`.
+    pub(crate) fn counters(&self) -> [(&'static str, &'static str, u64); 6] {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = &self.counts;
+        [
+            ("requests_total", "OTLP requests", value(&counts.requests_total)),
+            (
+                "requests_refused_total",
+                "OTLP requests that were refused as a whole",
+                value(&counts.requests_refused_total),
+            ),
+            (
+                "requests_busy_total",
+                "OTLP requests that were told to come back",
+                value(&counts.requests_busy_total),
+            ),
+            ("reports_stored_total", "reports stored", value(&counts.reports_stored_total)),
+            (
+                "reports_duplicate_total",
+                "reports that were there already",
+                value(&counts.reports_duplicate_total),
+            ),
+            (
+                "records_rejected_total",
+                "log records or data points that cannot be stored",
+                value(&counts.records_rejected_total),
+            ),
+        ]
+    }
+
+    /// Requests in work now.
+    pub(crate) fn in_work(&self) -> u64 {
+        u64::try_from(self.limits.requests_max.saturating_sub(self.requests.available_permits())).unwrap_or(0)
     }
 
     /// Counts since the start, for `/healthz`.
@@ -96,37 +134,58 @@ impl Ingest {
 /// Which of the two end points.
 #[derive(Clone, Copy)]
 struct Signal {
-    read: fn(Format, &[u8]) -> Result<Read, Refusal>,
+    read: fn(Format, &[u8], &Nodes) -> Result<Read, Refusal>,
     rejected_name: &'static str,
 }
 
 /// `POST /v1/logs`
-pub(crate) async fn logs(State(app): State<App>, request: Request) -> Response {
-    answer(&app, request, Signal { read: read_logs, rejected_name: "rejectedLogRecords" }).await
+pub(crate) async fn logs(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Response {
+    answer(&app, &peer, request, Signal { read: read_logs, rejected_name: "rejectedLogRecords" }).await
 }
 
 /// `POST /v1/metrics`
-pub(crate) async fn metrics(State(app): State<App>, request: Request) -> Response {
-    answer(&app, request, Signal { read: read_metrics, rejected_name: "rejectedDataPoints" }).await
+pub(crate) async fn metrics(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Response {
+    answer(&app, &peer, request, Signal { read: read_metrics, rejected_name: "rejectedDataPoints" }).await
 }
 
-async fn answer(app: &App, request: Request, signal: Signal) -> Response {
+async fn answer(app: &App, peer: &Peer, request: Request, signal: Signal) -> Response {
     let counts = &app.ingest.counts;
     counts.requests_total.fetch_add(1, Ordering::Relaxed);
     let format = Format::of(request.headers());
     let reply_format = format.as_ref().ok().copied();
     let result = match format {
-        Ok(format) => take(app, request, format, signal).await,
+        Ok(format) => take(app, peer, request, format, signal).await,
         Err(refusal) => Err(refusal),
     };
     result.unwrap_or_else(|refusal| {
-        counts.requests_refused_total.fetch_add(1, Ordering::Relaxed);
+        let busy = matches!(refusal, Refusal::Busy);
+        let counter = if busy { &counts.requests_busy_total } else { &counts.requests_refused_total };
+        counter.fetch_add(1, Ordering::Relaxed);
         debug!(%refusal, "request refused");
         refusal.reply(reply_format)
     })
 }
 
-async fn take(app: &App, request: Request, format: Format, signal: Signal) -> Result<Response, Refusal> {
+async fn take(
+    app: &App,
+    peer: &Peer,
+    request: Request,
+    format: Format,
+    signal: Signal,
+) -> Result<Response, Refusal> {
+    if app.read_only {
+        return Err(Refusal::ReadOnly);
+    }
+    let nodes = app.access.agents.sender(request.headers(), peer.certificate.as_ref());
+    let nodes = nodes.ok_or(Refusal::Unauthorized)?;
     let coding = Coding::of(request.headers())?;
     if announced_bytes(&request).is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
         return Err(Refusal::TooLarge);
@@ -134,7 +193,8 @@ async fn take(app: &App, request: Request, format: Format, signal: Signal) -> Re
     let place = timeout(app.ingest.limits.place_timeout, app.ingest.requests.acquire()).await;
     let _place = place.ok().and_then(Result::ok).ok_or(Refusal::Busy)?;
     let packed = receive(request, app.ingest.limits.body_timeout).await?;
-    let Read { batch, rejected } = decode(app, format, coding, packed, signal).await?;
+    let Read { batch, rejected } =
+        decode(app, move |packed| (signal.read)(format, &coding.unpack(packed)?, &nodes), packed).await?;
     let rows = batch.rows.len();
     let stored_counts = app.store.write(batch).await.map_err(|error| match error {
         WriteError::Busy => Refusal::Busy,
@@ -166,17 +226,14 @@ async fn receive(request: Request, body_timeout: Duration) -> Result<Bytes, Refu
 /// Unpacks and reads on a thread that may take its time.
 async fn decode(
     app: &App,
-    format: Format,
-    coding: Coding,
+    read: impl FnOnce(&[u8]) -> Result<Read, Refusal> + Send + 'static,
     packed: Bytes,
-    signal: Signal,
 ) -> Result<Read, Refusal> {
     let app = Arc::clone(&app.ingest);
     // The permit goes with the work, which a sender who hangs up does not end.
     let task = async move {
         let _permit = app.decoders.acquire().await.map_err(|_| Refusal::Busy)?;
-        let work = move || (signal.read)(format, &coding.unpack(&packed)?);
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        tokio::task::spawn_blocking(move || read(&packed)).await.unwrap_or_else(|error| {
             error!(%error, "a decoder ended early");
             Err(Refusal::Malformed)
         })

@@ -1,60 +1,121 @@
 //! `blocksift-collector`: receives the reports and summaries of all agents over OTLP/HTTP, stores them in one SQLite
-//! file, and shows them on a web page. This file is the wiring: arguments, database, address, signals.
+//! file, and shows them on a web page. This file is the wiring: arguments, configuration, database, address, signals.
 
+mod access;
 mod api;
+mod config;
+mod culprit;
+mod incident;
 mod ingest;
 mod listen;
+mod metrics;
+mod open;
 mod otlp;
 mod page;
 mod serve;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
-use clap::Parser;
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+use crate::access::{Access, random, users};
+use crate::config::{Config, Overrides};
 use crate::ingest::{Ingest, Limits};
+use crate::listen::Incoming;
 use crate::serve::App;
 use crate::store::Store;
+use crate::tls::Tls;
 
 /// Receives, stores and shows the reports of all blocksift agents.
 ///
 /// Agents and OpenTelemetry Collectors send to /v1/logs and /v1/metrics (OTLP/HTTP, protobuf or JSON, gzip or zstd).
-/// A browser shows the flagged sessions at the address that is printed. Needs no configuration file.
+/// A browser shows incidents, nodes and templates at the address that is printed. Needs no configuration file on
+/// loopback; for other machines see deploy/collector.toml.
 ///
 /// Exit code: 0 after SIGINT or SIGTERM, 1 if it cannot start. Environment: BLOCKSIFT_LOG, what to log to stderr
 /// (error, warn, info, debug; default info).
 #[derive(Parser)]
-#[command(version)]
-struct Args {
-    /// Address and port. Port 0 takes any free one; the real one is printed.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = listen::DEFAULT)]
-    listen: listen::Address,
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArguments,
+}
 
-    /// SQLite file; made if it is not there. `-wal` and `-shm` files appear beside it while the collector runs.
-    #[arg(long, value_name = "FILE", default_value = "blocksift.sqlite")]
-    database: PathBuf,
+#[derive(clap::Args)]
+struct RunArguments {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
-    /// Listen on an address that other machines can reach, without TLS and logins.
+    /// Address and port (default: 127.0.0.1:4318). Port 0 takes any free one; the real one is printed.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<listen::Address>,
+
+    /// SQLite file (default: blocksift.sqlite); made if it is not there. `-wal` and `-shm` files appear beside it while
+    /// the collector runs.
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+
+    /// Listen on an address that other machines can reach, without TLS, logins or tokens.
     #[arg(long)]
     allow_remote: bool,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Says everything that is wrong with a configuration. Exit code: 0 good, 1 not.
+    Validate(RunArguments),
+    /// Copies the database as it is at this moment, while a collector runs or not.
+    Backup {
+        /// The copy; must not exist yet.
+        copy: PathBuf,
+        /// Database to copy.
+        #[arg(long, value_name = "FILE", default_value = "blocksift.sqlite")]
+        database: PathBuf,
+    },
+    /// Shows the reports of `blocksift-agent detect` on the same pages, on loopback, until Ctrl-C.
+    Open {
+        /// NDJSON, one report a line; `-` is standard input.
+        #[arg(required = true)]
+        reports: Vec<PathBuf>,
+        /// Address and port on loopback.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+        listen: listen::Address,
+    },
+    /// Reads a password from standard input and prints the `password_hash` of a [[user]].
+    Password,
+    /// Prints a new token for agents, and the `token_hash` of its [[agent]].
+    Token,
+}
+
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("BLOCKSIFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
-    match run(&args) {
+    let done = match &arguments.command {
+        None => run(&arguments.run),
+        Some(Command::Validate(arguments)) => validate(arguments),
+        Some(Command::Backup { copy, database }) => store::backup(database, copy).map_err(anyhow::Error::new),
+        Some(Command::Open { reports, listen }) => open::run(reports, *listen),
+        Some(Command::Password) => password(),
+        Some(Command::Token) => token(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -63,24 +124,90 @@ fn main() -> ExitCode {
     }
 }
 
+impl RunArguments {
+    fn config(&self) -> anyhow::Result<Config> {
+        let overrides = Overrides {
+            listen: self.listen,
+            database: self.database.clone(),
+            allow_remote: self.allow_remote,
+        };
+        Config::load(self.config.as_deref(), overrides)
+    }
+}
+
 #[tokio::main]
-async fn run(args: &Args) -> anyhow::Result<()> {
+async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     // Before anything else, so that a signal during the start is not lost.
     let stop = stop_signal().context("signals cannot be handled")?;
-    let listener = listen::bind(args.listen, args.allow_remote).await?;
-    let address = listener.local_addr().context("the address that was bound is not known")?;
-    let store = Arc::new(Store::open(&args.database)?);
-    info!(%address, database = %args.database.display(), version = env!("CARGO_PKG_VERSION"), "collector started");
-    // Connections wait in the listener's backlog from here on: whoever reads this line can send.
-    writeln!(std::io::stdout(), "listening on http://{address}").context("stdout cannot be written")?;
-    let app = App { store, ingest: Arc::new(Ingest::new(Limits::default())), any_host: args.allow_remote };
-    serve::serve(listener, app, stop).await;
+    let config = arguments.config()?;
+    let listener = listen::bind(config.listen).await?;
+    let store = Arc::new(Store::open(&config.database, config.retention)?);
+    let tls = config.tls.clone().map(Tls::watch).transpose()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    info!(database = %config.database.display(), version = env!("CARGO_PKG_VERSION"), "collector started");
+    announce(scheme, &listener)?;
+    let app = App {
+        store,
+        ingest: Arc::new(Ingest::new(Limits::default())),
+        access: Arc::new(Access { agents: config.senders(), users: config.people()? }),
+        live: Arc::default(),
+        any_host: config.any_host(),
+        read_only: false,
+    };
+    let incoming = Incoming::new(listener, tls).context("the address that was bound is not known")?;
+    serve::serve(incoming, app, stop).await;
     info!("stopped");
     Ok(())
 }
 
+/// Connections wait in the listener's backlog from here on: whoever reads this line can send.
+pub(crate) fn announce(scheme: &str, listener: &TcpListener) -> anyhow::Result<()> {
+    let address = listener.local_addr().context("the address that was bound is not known")?;
+    writeln!(std::io::stdout(), "listening on {scheme}://{address}").context("stdout cannot be written")
+}
+
+fn validate(arguments: &RunArguments) -> anyhow::Result<()> {
+    let config = arguments.config()?;
+    let mut out = std::io::stdout();
+    writeln!(out, "configuration is good")?;
+    let agents = config.agents.len();
+    writeln!(
+        out,
+        "  {} users, {agents} tokens, TLS {}",
+        config.users.len(),
+        if config.tls.is_some() { "on" } else { "off" }
+    )?;
+    if config.senders().open() {
+        writeln!(out, "  anybody who reaches the port may send: no [[agent]] and no client_ca")?;
+    }
+    if config.users.is_empty() {
+        writeln!(out, "  anybody who reaches the port may read and mark: no [[user]]")?;
+    }
+    Ok(())
+}
+
+fn password() -> anyhow::Result<()> {
+    let mut line = String::new();
+    if std::io::stdin().is_terminal() {
+        write!(std::io::stderr(), "password (shown as you type): ")?;
+    }
+    std::io::stdin().read_line(&mut line).context("no password can be read from standard input")?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.len() < 8 || password.len() > users::SECRET_BYTES_MAX {
+        bail!("the password must have 8 to {} bytes", users::SECRET_BYTES_MAX);
+    }
+    writeln!(std::io::stdout(), "{}", users::hash(password)?).context("stdout cannot be written")
+}
+
+fn token() -> anyhow::Result<()> {
+    let token = random::token().map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+    let hash = random::hash(token.as_bytes()).to_hex();
+    writeln!(std::io::stdout(), "token (for the agent's `token_file`): {token}\ntoken_hash = \"{hash}\"")
+        .context("stdout cannot be written")
+}
+
 /// Ready at the first SIGINT or SIGTERM.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {

@@ -10,7 +10,7 @@ pub(crate) mod body;
 mod envelope;
 mod metric;
 pub(crate) mod reply;
-mod report;
+pub(crate) mod report;
 #[cfg(test)]
 pub(crate) mod tests;
 mod value;
@@ -19,11 +19,14 @@ use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
+use crate::access::agents::Nodes;
 use crate::store::{Batch, Sighting};
 use body::Format;
 use envelope::{Group, decode};
 use reply::Refusal;
 
+/// Reason of a record about a node that its sender may not speak for.
+const NOT_YOURS: &str = "this token or certificate may not speak for the node";
 /// Distinct reasons that a reply spells out; further ones are counted as "other".
 const REASONS_MAX: usize = 8;
 
@@ -66,13 +69,14 @@ impl Rejected {
 /// # Errors
 /// [`Refusal::Malformed`] if the body is no request at all, [`Refusal::TooMany`] if it holds too many records.
 /// A record that is not a report is counted in [`Read::rejected`] instead.
-pub(crate) fn read_logs(format: Format, body: &[u8]) -> Result<Read, Refusal> {
+pub(crate) fn read_logs(format: Format, body: &[u8], nodes: &Nodes) -> Result<Read, Refusal> {
     let mut read = Read::default();
     for group in envelope::groups(format, body)? {
         let sender = sender(format, &group);
         let mut seen = None;
         for item in &group.items {
             match report::read(format, item) {
+                Ok(row) if !nodes.allows(&row.node) => read.rejected.add(NOT_YOURS, 1),
                 Ok(row) => {
                     seen.get_or_insert_with(|| row.node.clone());
                     read.batch.rows.push(row);
@@ -82,7 +86,8 @@ pub(crate) fn read_logs(format: Format, body: &[u8]) -> Result<Read, Refusal> {
         }
         // Somebody else's logs do not make a node; a stored report does, even where its resource names none.
         if let Some(node) = seen {
-            read.batch.nodes.push(Sighting { node: sender.node.unwrap_or(node), ..sender.sighting });
+            let node = sender.node.filter(|node| nodes.allows(node)).unwrap_or(node);
+            read.batch.nodes.push(Sighting { node, ..sender.sighting });
         }
     }
     Ok(read)
@@ -92,7 +97,7 @@ pub(crate) fn read_logs(format: Format, body: &[u8]) -> Result<Read, Refusal> {
 ///
 /// # Errors
 /// As [`read_logs`].
-pub(crate) fn read_metrics(format: Format, body: &[u8]) -> Result<Read, Refusal> {
+pub(crate) fn read_metrics(format: Format, body: &[u8], nodes: &Nodes) -> Result<Read, Refusal> {
     let mut read = Read::default();
     for group in envelope::groups(format, body)? {
         let sender = sender(format, &group);
@@ -102,6 +107,7 @@ pub(crate) fn read_metrics(format: Format, body: &[u8]) -> Result<Read, Refusal>
             read.rejected.add(reason, points);
         }
         match sender.node {
+            Some(node) if !nodes.allows(&node) => read.rejected.add(NOT_YOURS, latest.points()),
             Some(node) if !latest.is_empty() => {
                 let metrics = Some(latest.into_metrics());
                 read.batch.nodes.push(Sighting { node, metrics, ..sender.sighting });

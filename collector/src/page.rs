@@ -17,11 +17,23 @@ const SVG: &str = "image/svg+xml";
 const FILES: &[(&str, &str, &str)] = &[
     ("/", HTML, include_str!("../page/index.html")),
     ("/style.css", CSS, include_str!("../page/style.css")),
+    ("/views.css", CSS, include_str!("../page/views.css")),
     ("/icon.svg", SVG, include_str!("../page/icon.svg")),
+    ("/api.js", JS, include_str!("../page/api.js")),
     ("/app.js", JS, include_str!("../page/app.js")),
-    ("/sessions.js", JS, include_str!("../page/sessions.js")),
-    ("/session.js", JS, include_str!("../page/session.js")),
+    ("/browse.js", JS, include_str!("../page/browse.js")),
+    ("/chart.js", JS, include_str!("../page/chart.js")),
+    ("/incident.js", JS, include_str!("../page/incident.js")),
+    ("/incidents.js", JS, include_str!("../page/incidents.js")),
+    ("/login.js", JS, include_str!("../page/login.js")),
+    ("/marks.js", JS, include_str!("../page/marks.js")),
+    ("/models.js", JS, include_str!("../page/models.js")),
     ("/nodes.js", JS, include_str!("../page/nodes.js")),
+    ("/overview.js", JS, include_str!("../page/overview.js")),
+    ("/range.js", JS, include_str!("../page/range.js")),
+    ("/session.js", JS, include_str!("../page/session.js")),
+    ("/sessions.js", JS, include_str!("../page/sessions.js")),
+    ("/templates.js", JS, include_str!("../page/templates.js")),
     ("/text.js", JS, include_str!("../page/text.js")),
 ];
 
@@ -74,6 +86,8 @@ mod tests {
                 "srcdoc",
                 "setAttribute(\"on",
                 ".href =",
+                ".src =",
+                "setAttribute(\"style",
             ] {
                 assert!(!content.contains(sink), "{path} uses {sink}");
             }

@@ -11,14 +11,19 @@ use axum::http::uri::Authority;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use crate::access::{self, Access};
+use crate::api::Live;
 use crate::ingest::Ingest;
+use crate::listen::{Incoming, Peer};
 use crate::otlp::body::BODY_BYTES_MAX;
 use crate::store::Store;
-use crate::{api, ingest, page};
+use crate::{api, ingest, metrics, page};
+
+/// Bytes of a request for the API.
+const API_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// How long requests in work may take once the end is asked for; then their connections are cut. Nothing is lost by
 /// that: what was not acknowledged is sent again.
@@ -44,8 +49,12 @@ const HEADERS: &[(&str, &str)] = &[
 pub(crate) struct App {
     pub(crate) store: Arc<Store>,
     pub(crate) ingest: Arc<Ingest>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) live: Arc<Live>,
     /// Whether requests under any host name are answered.
     pub(crate) any_host: bool,
+    /// Whether nothing is taken from senders.
+    pub(crate) read_only: bool,
 }
 
 /// All routes.
@@ -53,23 +62,24 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/v1/logs", post(ingest::logs))
         .route("/v1/metrics", post(ingest::metrics))
-        .route("/api/sessions", get(api::sessions))
-        .route("/api/sessions/{id}", get(api::session))
-        .route("/api/nodes", get(api::nodes))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .merge(api::routes().layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX)))
         .route("/healthz", get(api::health))
+        .route("/metrics", get(metrics::metrics))
         .merge(page::routes())
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(app.clone(), access::person))
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
 }
 
 /// Serves until `stop` is ready, then finishes the requests in work, then what waits for the database.
-pub(crate) async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()>) {
-    let store = Arc::clone(&app.store);
+pub(crate) async fn serve(incoming: Incoming, app: App, stop: impl Future<Output = ()>) {
+    let (store, live) = (Arc::clone(&app.store), Arc::clone(&app.live));
     let (drain, drained) = oneshot::channel::<()>();
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(async move {
+    let service = router(app).into_make_service_with_connect_info::<Peer>();
+    let server = axum::serve(incoming, service).with_graceful_shutdown(async move {
         drop(drained.await);
     });
     let mut server = tokio::spawn(server.into_future());
@@ -78,6 +88,7 @@ pub(crate) async fn serve(listener: TcpListener, app: App, stop: impl Future<Out
         _ = &mut server => {}
     }
     info!("stopping; finishing requests in work");
+    live.end();
     drop(drain);
     if tokio::time::timeout(DRAIN_TIMEOUT, &mut server).await.is_err() {
         warn!(timeout_s = DRAIN_TIMEOUT.as_secs(), "connections still open are cut");

@@ -1,7 +1,7 @@
-//! The SQLite file: sessions, their current reports, their revisions, and the nodes.
+//! The SQLite file: sessions with their reports, the incidents that they make, roll-ups, nodes, templates and marks.
 //!
-//! One thread writes ([`writer`]), in groups: everything that waits is one transaction, so one fsync acknowledges many
-//! requests. A few connections read beside it ([`reader`]); in WAL mode nobody waits for anybody.
+//! One thread writes ([`writer`]), in groups: everything that waits is one transaction ([`writing`]), so one fsync
+//! acknowledges many requests. A few connections read beside it; in WAL mode nobody waits for anybody.
 //! `synchronous=FULL`: with NORMAL, a power failure could take back commits that agents were told of and have
 //! dropped from their spools. Group commit pays for it.
 //!
@@ -9,12 +9,23 @@
 //! - The highest revision of an id is the session's current state, whatever the order of arrival.
 //! - The whole report is kept of the current revision alone, since a later one repeats the events of the earlier ones;
 //!   of the others the verdict is kept.
+//! - What the overview shows is added up as it arrives ([`rollup`]): no query scans the sessions.
 
-mod reader;
+mod backup;
+mod body;
+mod incidents;
+pub(crate) mod marks;
+pub(crate) mod overview;
+pub(crate) mod reader;
+pub(crate) mod retention;
+pub(crate) mod rollup;
 mod schema;
+mod templates;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod writer;
+mod writing;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -22,10 +33,15 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
 use thiserror::Error;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::error;
 
+pub(crate) use backup::backup;
+pub(crate) use body::{pack, unpack};
 pub(crate) use reader::{Filter, Node, Session, SessionHead};
+pub(crate) use retention::Retention;
+
+use crate::culprit::Culprit;
 
 /// Connections that read at once; further queries wait.
 const READERS_MAX: usize = 4;
@@ -37,10 +53,12 @@ const QUERY_TIMEOUT_MS: u64 = 5_000;
 /// A checked report, as its columns.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
-    pub(crate) id: String,
+    /// The 16 hexadecimal digits as a number.
+    pub(crate) id: i64,
     pub(crate) revision: i64,
     pub(crate) node: String,
-    pub(crate) block: String,
+    /// `None`: a session of the node itself.
+    pub(crate) block: Option<i64>,
     pub(crate) pool: String,
     pub(crate) flagged: bool,
     pub(crate) score: f64,
@@ -51,8 +69,9 @@ pub(crate) struct Row {
     pub(crate) start_ms: i64,
     pub(crate) end_ms: i64,
     pub(crate) events: i64,
-    /// The report as JSON.
-    pub(crate) body: String,
+    pub(crate) culprits: Vec<Culprit>,
+    /// The report as JSON, packed by [`pack`].
+    pub(crate) body: Vec<u8>,
 }
 
 /// Somebody sent something.
@@ -71,8 +90,24 @@ pub(crate) struct Sighting {
 pub(crate) struct Metrics {
     /// The agent's clock; an older summary does not replace a newer one.
     pub(crate) time_ms: i64,
+    /// When the first of its counts was zero, in the agent's clock.
+    pub(crate) since_ms: i64,
     /// JSON object.
     pub(crate) values: String,
+    pub(crate) templates: Vec<TemplateEvents>,
+}
+
+/// A node's cumulative count of one template.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TemplateEvents {
+    /// The 16 hexadecimal digits as a number.
+    pub(crate) template: i64,
+    pub(crate) text: String,
+    /// Whether the node's model knows it.
+    pub(crate) known: bool,
+    /// When the count was zero, in the agent's clock.
+    pub(crate) since_ms: i64,
+    pub(crate) events: i64,
 }
 
 /// What one request stores, all or nothing.
@@ -143,6 +178,7 @@ pub(crate) struct Store {
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Connection>>,
     reader_permits: Semaphore,
+    commits: watch::Receiver<u64>,
 }
 
 impl Store {
@@ -150,12 +186,14 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path, retention: Retention) -> Result<Self, OpenError> {
         let connection = schema::open(path)?;
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
+        let (commits, changes) = watch::channel(0);
+        let writer = writer::Writer { connection, retention, commits };
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer::run(connection, &jobs))
+            .spawn(move || writer.run(&jobs))
             .map_err(|source| OpenError::Thread { path: path.to_owned(), source })?;
         Ok(Self {
             path: path.to_owned(),
@@ -163,7 +201,13 @@ impl Store {
             writer: Mutex::new(Some(writer)),
             readers: Mutex::default(),
             reader_permits: Semaphore::new(READERS_MAX),
+            commits: changes,
         })
+    }
+
+    /// Changes with every commit; closed when the store is.
+    pub(crate) fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.clone()
     }
 
     /// Stores a batch. When this returns `Ok`, it survives a power failure.
@@ -172,15 +216,30 @@ impl Store {
     /// [`WriteError`]; nothing of the batch is stored then.
     pub(crate) async fn write(&self, batch: Batch) -> Result<Stored, WriteError> {
         let (reply, answer) = oneshot::channel();
-        {
-            let queue = lock(&self.queue);
-            let queue = queue.as_ref().ok_or(WriteError::Closed)?;
-            queue.try_send(writer::Job { batch, reply }).map_err(|error| match error {
-                mpsc::TrySendError::Full(_) => WriteError::Busy,
-                mpsc::TrySendError::Disconnected(_) => WriteError::Closed,
-            })?;
-        }
+        self.submit(writer::Job::Batch { batch, reply })?;
         answer.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Makes another change, in a transaction of its own.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing is changed then.
+    async fn change(
+        &self,
+        change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<(), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(writer::Job::Other { change: Box::new(change), reply })?;
+        answer.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    fn submit(&self, job: writer::Job) -> Result<(), WriteError> {
+        let queue = lock(&self.queue);
+        let queue = queue.as_ref().ok_or(WriteError::Closed)?;
+        queue.try_send(job).map_err(|error| match error {
+            mpsc::TrySendError::Full(_) => WriteError::Busy,
+            mpsc::TrySendError::Disconnected(_) => WriteError::Closed,
+        })
     }
 
     /// Runs a query on a thread that may block.

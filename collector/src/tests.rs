@@ -1,5 +1,8 @@
 //! The whole server in process, on a port of its own: what senders and browsers get.
 
+mod access;
+mod api;
+
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,12 +18,16 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::access::Access;
+use crate::access::agents::Agents;
+use crate::access::users::Users;
 use crate::ingest::{Ingest, Limits};
-use crate::listen;
+use crate::listen::{self, Incoming};
 use crate::otlp::reply::Status;
 use crate::otlp::tests::{logs_request, metric, metrics_request, point, report, to_record};
 use crate::serve::{App, serve};
-use crate::store::Store;
+use crate::store::{Retention, Store};
+use crate::tls::Tls;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -38,12 +45,26 @@ impl Server {
     }
 
     async fn start_with(directory: &Path, limits: Limits) -> Self {
-        let listener = listen::bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let store = Arc::new(Store::open(&directory.join("a.sqlite")).unwrap());
-        let app = App { store, ingest: Arc::new(Ingest::new(limits)), any_host: false };
+        let access = Access { agents: Agents::default(), users: Users::new(Vec::new(), false).unwrap() };
+        Self::start_as(directory, limits, access, None).await
+    }
+
+    async fn start_as(directory: &Path, limits: Limits, access: Access, tls: Option<Tls>) -> Self {
+        let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let base = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let store = Arc::new(Store::open(&directory.join("a.sqlite"), Retention::default()).unwrap());
+        let app = App {
+            store,
+            ingest: Arc::new(Ingest::new(limits)),
+            access: Arc::new(access),
+            live: Arc::default(),
+            any_host: false,
+            read_only: false,
+        };
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(serve(listener, app, async move { drop(stopped.await) }));
+        let incoming = Incoming::new(listener, tls).unwrap();
+        let served = tokio::spawn(serve(incoming, app, async move { drop(stopped.await) }));
         // Fails if another test was first.
         drop(rustls::crypto::ring::default_provider().install_default());
         Self { base, client: Client::builder().no_proxy().build().unwrap(), stop, served }
@@ -261,13 +282,13 @@ async fn overload_and_a_database_that_fails_ask_to_try_again() {
 
     let server = Server::start(directory.path()).await;
     let breaker = rusqlite::Connection::open(directory.path().join("a.sqlite")).unwrap();
-    breaker.execute_batch("ALTER TABLE reports RENAME TO away").unwrap();
+    breaker.execute_batch("ALTER TABLE bodies RENAME TO away").unwrap();
     let response = server.post("/v1/logs", PROTOBUF, body.clone()).send().await.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["retry-after"].to_str().unwrap()),
         (503, &"1")
     );
-    breaker.execute_batch("ALTER TABLE away RENAME TO reports").unwrap();
+    breaker.execute_batch("ALTER TABLE away RENAME TO bodies").unwrap();
     let response = server.post("/v1/logs", PROTOBUF, body).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(server.ids("").await.len(), 1);

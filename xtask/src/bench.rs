@@ -2,10 +2,12 @@
 //! Machines differ and are never idle, so a figure counts beside those of the same run.
 
 mod agent;
+mod collector;
 mod detector;
 mod figures;
 mod rivals;
 mod table;
+mod usage;
 
 use std::path::PathBuf;
 
@@ -27,6 +29,8 @@ pub(crate) struct Arguments {
 enum Bench {
     /// What the agent takes of its node: CPU, memory, wakeups, disk and network, at a fixed rate of lines and when idle.
     Agent(agent::Arguments),
+    /// What the collector stores a second, and how fast its page is answered.
+    Collector(collector::Arguments),
     /// The detector's stages on one core, over logs of Hadoop of 2008 and of Hadoop 3.
     Detector(detector::Arguments),
 }
@@ -36,6 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("{}, {} threads", figures::cpu_model(), figures::threads());
     match &arguments.bench {
         Bench::Agent(arguments) => agent::run(arguments, &mut figures)?,
+        Bench::Collector(arguments) => collector::run(arguments, &mut figures)?,
         Bench::Detector(arguments) => detector::run(arguments, &mut figures)?,
     }
     arguments.json.as_deref().map_or(Ok(()), |path| figures.write(path))

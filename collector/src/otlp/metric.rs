@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 
 use super::body::Format;
 use super::envelope::decode;
+use super::report::hex;
 use super::value;
-use crate::store::Metrics;
+use crate::store::{Metrics, TemplateEvents};
 
 /// Bytes of one encoded metric; a larger one is rejected.
 const METRIC_BYTES_MAX: usize = 64 * 1024;
@@ -22,13 +23,21 @@ const NAME_BYTES_MAX: usize = 48;
 const PREFIX: &str = "blocksift.";
 /// Attribute that tells apart the points of one metric, such as why lines were skipped.
 const REASON: &str = "reason";
+/// Metrics whose points are counts of single templates, and whether the model knows these.
+const TEMPLATES: [(&str, bool); 2] = [("template_events", true), ("unknown_template_events", false)];
+/// Templates of one summary; an agent lists 80.
+const TEMPLATES_MAX: usize = 256;
+/// Characters of a template's text that are kept.
+const TEXT_CHARS_MAX: usize = 400;
 
 /// Latest values of one node: name, then reason (empty where there is none), then value.
 #[derive(Debug, Default)]
 pub(super) struct Latest {
     time_ms: i64,
+    since_ms: Option<i64>,
     points: u64,
     values: BTreeMap<String, BTreeMap<String, f64>>,
+    templates: Vec<TemplateEvents>,
 }
 
 impl Latest {
@@ -43,9 +52,13 @@ impl Latest {
     }
 
     /// Counts a point that was kept.
-    fn take(&mut self, time_ns: u64) {
+    fn take(&mut self, start_ns: u64, time_ns: u64) {
         self.points += 1;
-        self.time_ms = self.time_ms.max(i64::try_from(time_ns / 1_000_000).unwrap_or(i64::MAX));
+        self.time_ms = self.time_ms.max(milliseconds(time_ns));
+        if start_ns > 0 {
+            let start_ms = milliseconds(start_ns);
+            self.since_ms = Some(self.since_ms.map_or(start_ms, |since_ms| since_ms.min(start_ms)));
+        }
     }
 
     /// As it is stored: `{"lines_read": 5, "lines_skipped": {"no_head": 1}}`.
@@ -63,7 +76,12 @@ impl Latest {
             };
             object.insert(name, value);
         }
-        Metrics { time_ms: self.time_ms, values: Value::Object(object).to_string() }
+        Metrics {
+            time_ms: self.time_ms,
+            since_ms: self.since_ms.unwrap_or(self.time_ms),
+            values: Value::Object(object).to_string(),
+            templates: self.templates,
+        }
     }
 }
 
@@ -127,8 +145,33 @@ fn keep(name: &str, point: &NumberDataPoint, latest: &mut Latest) -> bool {
     if !put(name, reason, number, latest) {
         return false;
     }
-    latest.take(point.time_unix_nano);
+    latest.take(point.start_time_unix_nano, point.time_unix_nano);
+    if let Some((_, known)) = TEMPLATES.iter().find(|(of, _)| *of == name)
+        && latest.templates.len() < TEMPLATES_MAX
+    {
+        latest.templates.extend(template(point, *known));
+    }
     true
+}
+
+/// The count of one template; nothing for the rest, which has no id.
+fn template(point: &NumberDataPoint, known: bool) -> Option<TemplateEvents> {
+    let attribute = |key: &str| {
+        let found = point.attributes.iter().find(|attribute| attribute.key == key);
+        found.and_then(|attribute| value::text(attribute.value.as_ref()))
+    };
+    let Some(Number::AsInt(events)) = point.value else { return None };
+    Some(TemplateEvents {
+        template: hex(attribute("template")?)?,
+        text: attribute("text").unwrap_or_default().chars().take(TEXT_CHARS_MAX).collect(),
+        known,
+        since_ms: milliseconds(point.start_time_unix_nano),
+        events: events.max(0),
+    })
+}
+
+fn milliseconds(nanoseconds: u64) -> i64 {
+    i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX)
 }
 
 /// A histogram's counts by their upper bounds, such as `{"0.5": 3, "inf": 0}`.
@@ -144,7 +187,7 @@ fn keep_histogram(name: &str, point: &HistogramDataPoint, latest: &mut Latest) -
             return false;
         }
     }
-    latest.take(point.time_unix_nano);
+    latest.take(point.start_time_unix_nano, point.time_unix_nano);
     true
 }
 
@@ -248,6 +291,33 @@ mod tests {
             assert_eq!(feed_histogram(bounds, counts), 1);
         }
         assert_eq!(latest.into_metrics().values, r#"{"scores":{"0.001":7,"1":2,"inf":0}}"#);
+    }
+
+    #[test]
+    fn templates_are_counted_by_themselves_but_for_the_rest() {
+        let mut latest = Latest::default();
+        let named = |template: &str, events| {
+            let mut point = point(events, None);
+            point.start_time_unix_nano = 5_000_000;
+            for (key, text) in [("template", template), ("text", "a <blk>")] {
+                let mut attribute = super::super::tests::point(0, Some(text)).attributes.remove(0);
+                attribute.key = key.to_owned();
+                point.attributes.push(attribute);
+            }
+            point
+        };
+        let points = vec![named("00000000000000ff", 7), named("other", 3)];
+        assert_eq!(feed(&metric("blocksift.unknown_template_events", points), &mut latest), 0);
+        let metrics = latest.into_metrics();
+        let expected = TemplateEvents {
+            template: 255,
+            text: "a <blk>".to_owned(),
+            known: false,
+            since_ms: 5,
+            events: 7,
+        };
+        assert_eq!((metrics.templates, metrics.since_ms), (vec![expected], 5));
+        assert_eq!(metrics.values, r#"{"unknown_template_events":10}"#);
     }
 
     #[test]

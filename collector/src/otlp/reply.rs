@@ -16,6 +16,8 @@ use super::body::{BODY_BYTES_MAX, Format};
 const INVALID_ARGUMENT: i32 = 3;
 const RESOURCE_EXHAUSTED: i32 = 8;
 const UNAVAILABLE: i32 = 14;
+const PERMISSION_DENIED: i32 = 7;
+const UNAUTHENTICATED: i32 = 16;
 
 /// Why a whole request is refused. Nothing of it was stored.
 #[derive(Debug, Error)]
@@ -38,6 +40,10 @@ pub(crate) enum Refusal {
     Busy,
     #[error("the database cannot store this now; nothing was acknowledged, try again")]
     Store,
+    #[error("no token or client certificate that this collector knows; send `Authorization: Bearer <token>`")]
+    Unauthorized,
+    #[error("this collector shows the reports of a file and takes no others")]
+    ReadOnly,
 }
 
 impl Refusal {
@@ -52,6 +58,8 @@ impl Refusal {
             Self::Incomplete(_) => (StatusCode::REQUEST_TIMEOUT, UNAVAILABLE),
             Self::Busy => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED),
             Self::Store => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, UNAUTHENTICATED),
+            Self::ReadOnly => (StatusCode::FORBIDDEN, PERMISSION_DENIED),
         }
     }
 

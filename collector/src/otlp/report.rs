@@ -13,7 +13,8 @@ use thiserror::Error;
 use super::body::Format;
 use super::envelope::{ATTRIBUTES_MAX, decode};
 use super::value;
-use crate::store::Row;
+use crate::culprit;
+use crate::store::{Row, pack};
 
 /// Bytes of one encoded report; a larger one is rejected. 1,024 events with a line of 4 KiB each fit.
 const REPORT_BYTES_MAX: usize = 6 * 1024 * 1024;
@@ -30,7 +31,7 @@ const PREFIX: &str = "blocksift.";
 
 /// Why a log record is not a report that can be stored.
 #[derive(Debug, Error)]
-pub(super) enum Reject {
+pub(crate) enum Reject {
     #[error("larger than {REPORT_BYTES_MAX} bytes, the limit of one report")]
     TooLarge,
     #[error("not a decodable log record")]
@@ -96,7 +97,11 @@ fn shape(error: &serde_json::Error) -> Reject {
     }
 }
 
-fn check(report: &Report) -> Result<Row, Reject> {
+/// A report as a row, if every field is what it has to be.
+///
+/// # Errors
+/// [`Reject`].
+pub(crate) fn check(report: &Report) -> Result<Row, Reject> {
     let name = |field, text: &str, bytes_min| {
         if is_name(text, bytes_min) {
             Ok(())
@@ -104,9 +109,7 @@ fn check(report: &Report) -> Result<Row, Reject> {
             Err(Reject::Field(field, "is not a name of at most 255 bytes"))
         }
     };
-    if report.id.len() != 16 || !report.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Reject::Field("id", "is not 16 hexadecimal digits"));
-    }
+    let id = hex(&report.id).ok_or(Reject::Field("id", "is not 16 hexadecimal digits"))?;
     name("node", &report.node, 1)?;
     name("pool", &report.pool, 0)?;
     name("model", &report.model, 0)?;
@@ -116,9 +119,7 @@ fn check(report: &Report) -> Result<Row, Reject> {
     if report.reasons.len() > REASONS_MAX {
         return Err(Reject::Field("reasons", "has more than 16 entries"));
     }
-    if !report.block.is_empty() && !is_block(&report.block) {
-        return Err(Reject::Field("block", "is neither empty nor `blk_<id>`"));
-    }
+    let block = block(&report.block).ok_or(Reject::Field("block", "is neither empty nor `blk_<id>`"))?;
     // A number that is not finite would be stored as `null`, which no reader takes for a contribution.
     if !report.events.iter().all(|event| (-1.0..=1.0).contains(&event.contribution)) {
         return Err(Reject::Field("contribution", "is not in -1..=1"));
@@ -131,10 +132,10 @@ fn check(report: &Report) -> Result<Row, Reject> {
         Ok(number.to_string().parse().unwrap_or_else(|_| f64::from(number)))
     };
     Ok(Row {
-        id: report.id.to_ascii_lowercase(),
+        id,
         revision: i64::try_from(report.revision).map_err(|_| Reject::Field("revision", "is too large"))?,
         node: report.node.clone(),
-        block: report.block.clone(),
+        block,
         pool: report.pool.clone(),
         flagged: report.flagged,
         score: share("score", report.score)?,
@@ -146,7 +147,8 @@ fn check(report: &Report) -> Result<Row, Reject> {
         events: i64::try_from(report.events.len())
             .unwrap_or(i64::MAX)
             .saturating_add_unsigned(report.events_dropped),
-        body: encode(report)?,
+        culprits: culprit::of(report),
+        body: pack(&encode(report)?),
     })
 }
 
@@ -164,9 +166,20 @@ pub(super) fn is_name(text: &str, bytes_min: usize) -> bool {
     (bytes_min..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-fn is_block(text: &str) -> bool {
-    let id = text.strip_prefix("blk_").and_then(|id| id.parse::<i64>().ok());
-    id.is_some_and(|id| text == format!("blk_{id}"))
+/// The number that 16 hexadecimal digits stand for.
+pub(crate) fn hex(text: &str) -> Option<i64> {
+    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u64::from_str_radix(text, 16).ok()?;
+    digits.then_some(number.cast_signed())
+}
+
+/// The block's id, none where the text is empty; nothing where the text is neither.
+fn block(text: &str) -> Option<Option<i64>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let id = text.strip_prefix("blk_")?.parse::<i64>().ok()?;
+    (text == format!("blk_{id}")).then_some(Some(id))
 }
 
 #[cfg(test)]
@@ -186,7 +199,9 @@ mod tests {
         let received = report(to_record(&sent)).unwrap();
         assert_eq!(received, sent);
         let row = check(&received).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(&row.body).unwrap(), sent);
+        let body = crate::store::unpack(&row.body).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&body).unwrap(), sent);
+        assert_eq!(row.id, 0x0123_4567_89ab_cdef);
         assert_eq!((row.events, row.flagged, row.end_ms), (2, true, 1_226_262_918_000));
     }
 

@@ -1,15 +1,20 @@
-//! What the API asks the database.
+//! What the API asks the database about sessions and nodes.
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
+use super::unpack;
+
 /// Revisions of a session that are listed.
 const REVISIONS_MAX: i64 = 100;
+/// An agent sends a summary a minute: after two it is quiet, after ten it is lost.
+const QUIET_AFTER_MS: i64 = 2 * 60_000;
+const LOST_AFTER_MS: i64 = 10 * 60_000;
 
 /// Which sessions, newest arrival first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Filter {
     pub(crate) node: Option<String>,
-    pub(crate) block: Option<String>,
+    pub(crate) block: Option<i64>,
     /// `None`: flagged and taken back.
     pub(crate) flagged: Option<bool>,
     pub(crate) min_score: Option<f64>,
@@ -22,10 +27,10 @@ pub(crate) struct Filter {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SessionHead {
     pub(crate) seq: i64,
-    pub(crate) id: String,
+    pub(crate) id: i64,
     pub(crate) revision: i64,
     pub(crate) node: String,
-    pub(crate) block: String,
+    pub(crate) block: Option<i64>,
     pub(crate) pool: String,
     pub(crate) flagged: bool,
     pub(crate) score: f64,
@@ -45,6 +50,7 @@ pub(crate) struct Session {
     /// The report of the current revision, as JSON.
     pub(crate) body: String,
     pub(crate) received_ms: i64,
+    pub(crate) block: Option<i64>,
     /// Highest first, at most [`REVISIONS_MAX`].
     pub(crate) revisions: Vec<Revision>,
 }
@@ -86,6 +92,7 @@ impl Filter {
             add("node = ?", node);
         }
         if let Some(block) = &self.block {
+            // By the index of blocks, which is not in the order of arrival.
             add("block = ?", block);
         }
         match self.flagged {
@@ -135,18 +142,31 @@ fn session_head(row: &Row<'_>) -> rusqlite::Result<SessionHead> {
 
 impl Session {
     /// The session of an id, if there is one.
-    pub(crate) fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<Self>> {
-        // Both queries see one state.
+    pub(crate) fn find(connection: &Connection, id: i64) -> rusqlite::Result<Option<Self>> {
+        // All queries see one state.
         let connection = connection.unchecked_transaction()?;
-        let mut current = connection
-            .prepare_cached("SELECT body, received_ms FROM sessions JOIN reports USING (id) WHERE id = ?1")?;
-        let current = current.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let Some((body, received_ms)) = current else { return Ok(None) };
-        let mut revisions = connection.prepare_cached(
+        let mut current = connection.prepare_cached(
+            "SELECT body, received_ms, block, revision, flagged, score, model
+             FROM sessions JOIN bodies USING (seq) WHERE id = ?1",
+        )?;
+        let read = |row: &Row<'_>| {
+            let body: Vec<u8> = row.get(0)?;
+            let received_ms = row.get(1)?;
+            let current = Revision {
+                revision: row.get(3)?,
+                flagged: row.get(4)?,
+                score: row.get(5)?,
+                model: row.get(6)?,
+                received_ms,
+            };
+            Ok(Self { body: text(&body)?, received_ms, block: row.get(2)?, revisions: vec![current] })
+        };
+        let Some(mut session) = current.query_row([id], read).optional()? else { return Ok(None) };
+        let mut past = connection.prepare_cached(
             "SELECT revision, flagged, score, model, received_ms FROM revisions WHERE id = ?1
              ORDER BY revision DESC LIMIT ?2",
         )?;
-        let revisions = revisions.query_map((id, REVISIONS_MAX), |row| {
+        let past = past.query_map((id, REVISIONS_MAX - 1), |row| {
             Ok(Revision {
                 revision: row.get(0)?,
                 flagged: row.get(1)?,
@@ -155,18 +175,28 @@ impl Session {
                 received_ms: row.get(4)?,
             })
         })?;
-        Ok(Some(Self { body, received_ms, revisions: revisions.collect::<Result<_, _>>()? }))
+        for revision in past {
+            session.revisions.push(revision?);
+        }
+        Ok(Some(session))
     }
 }
 
+/// The text of a packed report.
+pub(super) fn text(body: &[u8]) -> rusqlite::Result<String> {
+    unpack(body).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
+    })
+}
+
 impl Node {
-    /// Nodes by name, at most `limit`.
-    pub(crate) fn all(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Self>> {
+    /// Nodes by name after `after`, at most `limit`.
+    pub(crate) fn page(connection: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<Self>> {
         let mut statement = connection.prepare_cached(
             "SELECT node, agent_version, model, first_seen_ms, last_seen_ms, sessions_flagged, metrics, metrics_ms
-             FROM nodes ORDER BY node LIMIT ?1",
+             FROM nodes WHERE node > ?1 ORDER BY node LIMIT ?2",
         )?;
-        let nodes = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        let nodes = statement.query_map((after, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
             Ok(Self {
                 node: row.get(0)?,
                 agent_version: row.get(1)?,
@@ -180,4 +210,29 @@ impl Node {
         })?;
         nodes.collect()
     }
+
+    /// How many nodes report, are quiet and are lost.
+    pub(crate) fn count_by_age(connection: &Connection, now_ms: i64) -> rusqlite::Result<[i64; 3]> {
+        let mut count = connection.prepare_cached(
+            "SELECT coalesce(sum(last_seen_ms >= ?1), 0), coalesce(sum(last_seen_ms >= ?2 AND last_seen_ms < ?1), 0),
+                 coalesce(sum(last_seen_ms < ?2), 0) FROM nodes",
+        )?;
+        let since = [now_ms - QUIET_AFTER_MS, now_ms - LOST_AFTER_MS];
+        count.query_row(since, |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))
+    }
+}
+
+/// Totals that cost nothing to know.
+pub(crate) struct Totals {
+    /// Number of the last current state that was stored.
+    pub(crate) seq: i64,
+    pub(crate) nodes: i64,
+}
+
+/// Reads the totals.
+pub(crate) fn totals(connection: &Connection) -> rusqlite::Result<Totals> {
+    let mut totals = connection.prepare_cached(
+        "SELECT (SELECT coalesce(max(seq), 0) FROM sessions), (SELECT count(*) FROM nodes)",
+    )?;
+    totals.query_row([], |row| Ok(Totals { seq: row.get(0)?, nodes: row.get(1)? }))
 }

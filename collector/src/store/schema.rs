@@ -3,68 +3,33 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Transaction};
 
-use super::OpenError;
+use super::{OpenError, upgrade};
 
 /// `BLKS` in `application_id`: this file is ours.
 const APPLICATION_ID: i64 = 0x424c_4b53;
 /// How long another process may hold the file before a transaction fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Memory for pages of the writer: the index of ids is written to at random.
+const CACHE_KIB: i64 = 64 * 1024;
+/// Pages of the write-ahead log after which it is folded into the file.
+const CHECKPOINT_PAGES: i64 = 4_000;
+/// Statements that stay prepared; the writer uses about 40.
+const STATEMENTS_MAX: usize = 64;
+
+/// Brings a file from one version to the next.
+enum Step {
+    Sql(&'static str),
+    Code(fn(&Transaction<'_>) -> rusqlite::Result<()>),
+}
 
 /// Step `n` brings version `n` to `n + 1`. Steps are never changed once released.
-const STEPS: &[&str] = &[V1];
+const STEPS: &[Step] = &[Step::Sql(V1), Step::Code(upgrade::to_v2)];
 
-/// `seq` grows with each arrival of a new current state: it orders the sessions newest first, is the cursor of paging,
-/// and cannot be forged by a node with a wrong clock. Deleting old sessions must leave the highest `seq` in place.
-const V1: &str = "
-    CREATE TABLE sessions (
-        seq         INTEGER PRIMARY KEY,
-        id          TEXT NOT NULL UNIQUE,
-        revision    INTEGER NOT NULL,
-        node        TEXT NOT NULL,
-        block       TEXT NOT NULL,
-        pool        TEXT NOT NULL,
-        flagged     INTEGER NOT NULL,
-        score       REAL NOT NULL,
-        threshold   REAL NOT NULL,
-        model       TEXT NOT NULL,
-        reasons     TEXT NOT NULL,
-        start_ms    INTEGER NOT NULL,
-        end_ms      INTEGER NOT NULL,
-        events      INTEGER NOT NULL,
-        received_ms INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX sessions_node ON sessions (node, seq);
-    CREATE INDEX sessions_block ON sessions (block, seq);
-    CREATE INDEX sessions_taken_back ON sessions (seq) WHERE flagged = 0;
-
-    CREATE TABLE reports (
-        id   TEXT PRIMARY KEY,
-        body TEXT NOT NULL
-    ) STRICT;
-
-    CREATE TABLE revisions (
-        id          TEXT NOT NULL,
-        revision    INTEGER NOT NULL,
-        flagged     INTEGER NOT NULL,
-        score       REAL NOT NULL,
-        model       TEXT NOT NULL,
-        received_ms INTEGER NOT NULL,
-        PRIMARY KEY (id, revision)
-    ) STRICT, WITHOUT ROWID;
-
-    CREATE TABLE nodes (
-        node             TEXT PRIMARY KEY,
-        agent_version    TEXT NOT NULL,
-        model            TEXT NOT NULL,
-        first_seen_ms    INTEGER NOT NULL,
-        last_seen_ms     INTEGER NOT NULL,
-        sessions_flagged INTEGER NOT NULL DEFAULT 0,
-        metrics          TEXT NOT NULL DEFAULT '{}',
-        metrics_ms       INTEGER
-    ) STRICT;
-";
+const V1: &str = include_str!("v1.sql");
+/// The tables of version 2; [`upgrade`] fills them from those of version 1.
+pub(super) const V2: &str = include_str!("v2.sql");
 
 /// Opens or creates the file for writing, at the current schema version.
 ///
@@ -99,15 +64,21 @@ fn is_ours(connection: &Connection, version: i64) -> rusqlite::Result<bool> {
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     // The WAL is cut back after a burst instead of keeping its largest size for good.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     // An immediate transaction: of two collectors that start at once, the second sees what the first has made.
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let found = usize::try_from(pragma(&transaction, "user_version")?).unwrap_or(0);
     for step in STEPS.iter().skip(found) {
-        transaction.execute_batch(step)?;
+        match step {
+            Step::Sql(sql) => transaction.execute_batch(sql)?,
+            Step::Code(code) => code(&transaction)?,
+        }
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", i64::try_from(STEPS.len()).unwrap_or(i64::MAX))?;
@@ -119,8 +90,17 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A file as the first version left it.
+    pub(in crate::store) fn create_v1(path: &Path) -> Connection {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch(V1).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection
+    }
 
     #[test]
     fn a_new_file_gets_the_schema_and_durable_commits() {
@@ -128,7 +108,7 @@ mod tests {
         let path = directory.path().join("a.sqlite");
         drop(open(&path).unwrap());
         let connection = open(&path).unwrap();
-        assert_eq!(pragma(&connection, "user_version").unwrap(), 1);
+        assert_eq!(pragma(&connection, "user_version").unwrap(), 2);
         assert_eq!(pragma(&connection, "synchronous").unwrap(), 2);
         let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
@@ -156,7 +136,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sqlite");
         open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
-        assert!(matches!(open(&path), Err(OpenError::Newer { found: 9, known: 1, .. })));
+        assert!(matches!(open(&path), Err(OpenError::Newer { found: 9, known: 2, .. })));
     }
 
     #[test]

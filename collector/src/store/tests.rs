@@ -1,5 +1,8 @@
 //! The store's promises: once per revision, the highest revision is current, and both survive a reopen.
 
+mod join;
+mod keep;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
@@ -9,12 +12,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn row(id: &str, revision: i64, flagged: bool) -> Row {
+fn row(id: i64, revision: i64, flagged: bool) -> Row {
     Row {
-        id: id.to_owned(),
+        id,
         revision,
         node: "dn1".to_owned(),
-        block: "blk_1".to_owned(),
+        block: Some(1),
         pool: String::new(),
         flagged,
         score: 0.9,
@@ -24,7 +27,8 @@ fn row(id: &str, revision: i64, flagged: bool) -> Row {
         start_ms: 0,
         end_ms: 1_000 * revision,
         events: revision,
-        body: format!("{{\"revision\":{revision}}}"),
+        culprits: Vec::new(),
+        body: pack(&format!("{{\"revision\":{revision}}}")),
     }
 }
 
@@ -42,18 +46,18 @@ async fn list(store: &Store, flagged: Option<bool>) -> Vec<SessionHead> {
 }
 
 async fn nodes(store: &Store) -> Vec<Node> {
-    store.read(|connection| Node::all(connection, 10)).await.unwrap()
+    store.read(|connection| Node::page(connection, "", 10)).await.unwrap()
 }
 
 fn open(directory: &Path) -> Store {
-    Store::open(&directory.join("a.sqlite")).unwrap()
+    Store::open(&directory.join("a.sqlite"), Retention::default()).unwrap()
 }
 
 #[tokio::test]
 async fn a_report_is_stored_once() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let twice = batch(vec![row("a", 1, true), row("a", 1, true)]);
+    let twice = batch(vec![row(1, 1, true), row(1, 1, true)]);
     assert_eq!(store.write(twice.clone()).await.unwrap(), stored(1, 0, 1));
     assert_eq!(store.write(twice).await.unwrap(), stored(0, 0, 2));
     assert_eq!(list(&store, None).await.len(), 1);
@@ -67,13 +71,13 @@ async fn the_highest_revision_is_current_in_any_order_of_arrival() {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());
         for revision in order {
-            store.write(batch(vec![row("a", revision, revision != 3)])).await.unwrap();
+            store.write(batch(vec![row(1, revision, revision != 3)])).await.unwrap();
         }
         let all = list(&store, None).await;
         assert_eq!((all.len(), all[0].revision, all[0].flagged), (1, 3, false), "{order:?}");
         assert!(list(&store, Some(true)).await.is_empty());
         assert_eq!(list(&store, Some(false)).await.len(), 1);
-        let session = store.read(|connection| Session::find(connection, "a")).await.unwrap().unwrap();
+        let session = store.read(|connection| Session::find(connection, 1)).await.unwrap().unwrap();
         assert_eq!(session.body, "{\"revision\":3}");
         let revisions: Vec<_> =
             session.revisions.iter().map(|known| (known.revision, known.flagged)).collect();
@@ -87,9 +91,9 @@ async fn the_highest_revision_is_current_in_any_order_of_arrival() {
 async fn a_new_state_comes_first_and_paging_misses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let ids: Vec<String> = (0..25).map(|i| format!("s{i:02}")).collect();
-    store.write(batch(ids.iter().map(|id| row(id, 1, true)).collect())).await.unwrap();
-    store.write(batch(vec![row("s03", 2, true)])).await.unwrap();
+    let ids: Vec<i64> = (0..25).collect();
+    store.write(batch(ids.iter().map(|id| row(*id, 1, true)).collect())).await.unwrap();
+    store.write(batch(vec![row(3, 2, true)])).await.unwrap();
     let mut found = Vec::new();
     let mut before = None;
     loop {
@@ -99,7 +103,7 @@ async fn a_new_state_comes_first_and_paging_misses_nothing() {
         before = Some(last.seq);
         found.extend(page.into_iter().map(|session| session.id));
     }
-    assert_eq!(found[0], "s03");
+    assert_eq!(found[0], 3);
     found.sort();
     assert_eq!(found, ids);
     store.close();
@@ -109,13 +113,13 @@ async fn a_new_state_comes_first_and_paging_misses_nothing() {
 async fn filters_choose() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let other = Row { node: "dn2".to_owned(), block: "blk_2".to_owned(), score: 0.6, ..row("b", 1, true) };
-    store.write(batch(vec![row("a", 1, true), other])).await.unwrap();
+    let other = Row { node: "dn2".to_owned(), block: Some(2), score: 0.6, ..row(2, 1, true) };
+    store.write(batch(vec![row(1, 1, true), other])).await.unwrap();
     let cases = [
-        (Filter { node: Some("dn2".to_owned()), ..Filter::default() }, "b"),
-        (Filter { block: Some("blk_1".to_owned()), ..Filter::default() }, "a"),
-        (Filter { min_score: Some(0.9), flagged: Some(true), ..Filter::default() }, "a"),
-        (Filter { before: Some(2), ..Filter::default() }, "a"),
+        (Filter { node: Some("dn2".to_owned()), ..Filter::default() }, 2),
+        (Filter { block: Some(1), ..Filter::default() }, 1),
+        (Filter { min_score: Some(0.9), flagged: Some(true), ..Filter::default() }, 1),
+        (Filter { before: Some(2), ..Filter::default() }, 1),
     ];
     for (filter, id) in cases {
         let filter = Filter { limit: 10, ..filter };
@@ -126,7 +130,7 @@ async fn filters_choose() {
             })
             .await
             .unwrap();
-        assert_eq!(found.iter().map(|session| session.id.as_str()).collect::<Vec<_>>(), [id], "{filter:?}");
+        assert_eq!(found.iter().map(|session| session.id).collect::<Vec<_>>(), [id], "{filter:?}");
     }
     store.close();
 }
@@ -135,13 +139,13 @@ async fn filters_choose() {
 async fn what_was_acknowledged_is_there_after_a_reopen_and_after_none() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    store.write(batch(vec![row("a", 1, true)])).await.unwrap();
+    store.write(batch(vec![row(1, 1, true)])).await.unwrap();
     store.close();
     assert!(matches!(store.write(batch(Vec::new())).await, Err(WriteError::Closed)));
     let reopened = open(directory.path());
     assert_eq!(list(&reopened, None).await.len(), 1);
-    assert_eq!(reopened.write(batch(vec![row("a", 1, true)])).await.unwrap(), stored(0, 0, 1));
-    assert_eq!(reopened.write(batch(vec![row("b", 1, true)])).await.unwrap(), stored(1, 0, 0));
+    assert_eq!(reopened.write(batch(vec![row(1, 1, true)])).await.unwrap(), stored(0, 0, 1));
+    assert_eq!(reopened.write(batch(vec![row(2, 1, true)])).await.unwrap(), stored(1, 0, 0));
 
     // What a kill leaves: database and WAL as they are, copied while the store is open.
     let killed = tempfile::tempdir().unwrap();
@@ -150,7 +154,7 @@ async fn what_was_acknowledged_is_there_after_a_reopen_and_after_none() {
     }
     let recovered = open(killed.path());
     let ids: Vec<_> = list(&recovered, None).await.into_iter().map(|session| session.id).collect();
-    assert_eq!(ids, ["b", "a"]);
+    assert_eq!(ids, [2, 1]);
     recovered.close();
     reopened.close();
 }
@@ -163,7 +167,12 @@ async fn a_summary_replaces_older_ones_and_says_nothing_about_what_it_leaves_out
         node: "dn1".to_owned(),
         agent_version: version.to_owned(),
         model: String::new(),
-        metrics: Some(Metrics { time_ms, values: format!("{{\"lines_read\":{time_ms}}}") }),
+        metrics: Some(Metrics {
+            time_ms,
+            since_ms: 0,
+            values: format!("{{\"lines_read\":{time_ms}}}"),
+            templates: Vec::new(),
+        }),
     };
     for (version, time_ms) in [("1.0", 5), ("", 9), ("", 7)] {
         store.write(Batch { rows: Vec::new(), nodes: vec![sighting(version, time_ms)] }).await.unwrap();
@@ -181,7 +190,7 @@ async fn concurrent_batches_share_transactions_and_all_arrive() {
     let mut tasks = tokio::task::JoinSet::new();
     for i in 0..QUEUE_MAX {
         let store = std::sync::Arc::clone(&store);
-        tasks.spawn(async move { store.write(batch(vec![row(&format!("s{i}"), 1, true)])).await });
+        tasks.spawn(async move { store.write(batch(vec![row(i64::try_from(i).unwrap(), 1, true)])).await });
     }
     while let Some(result) = tasks.join_next().await {
         assert_eq!(result.unwrap().unwrap(), stored(1, 0, 0));
@@ -197,11 +206,11 @@ async fn a_failed_transaction_stores_nothing_and_the_next_one_works() {
     let store = open(directory.path());
     // A second connection breaks the schema under the writer's feet, then mends it.
     let other = Connection::open(directory.path().join("a.sqlite")).unwrap();
-    other.execute_batch("ALTER TABLE reports RENAME TO away").unwrap();
-    assert!(matches!(store.write(batch(vec![row("a", 1, true)])).await, Err(WriteError::Failed)));
-    other.execute_batch("ALTER TABLE away RENAME TO reports").unwrap();
+    other.execute_batch("ALTER TABLE bodies RENAME TO away").unwrap();
+    assert!(matches!(store.write(batch(vec![row(1, 1, true)])).await, Err(WriteError::Failed)));
+    other.execute_batch("ALTER TABLE away RENAME TO bodies").unwrap();
     assert!(list(&store, None).await.is_empty());
-    assert_eq!(store.write(batch(vec![row("a", 1, true)])).await.unwrap(), stored(1, 0, 0));
+    assert_eq!(store.write(batch(vec![row(1, 1, true)])).await.unwrap(), stored(1, 0, 0));
     store.close();
 }
 
@@ -232,12 +241,12 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let mut store = open(directory.path());
-        let mut model: BTreeMap<String, BTreeMap<i64, bool>> = BTreeMap::new();
+        let mut model: BTreeMap<i64, BTreeMap<i64, bool>> = BTreeMap::new();
         for (arrivals, reopen) in batches {
-            let rows: Vec<Row> = arrivals.iter().map(|(id, revision, flag)| row(&format!("s{id}"), *revision, *flag)).collect();
+            let rows: Vec<Row> = arrivals.iter().map(|(id, revision, flag)| row(i64::from(*id), *revision, *flag)).collect();
             let mut duplicates = 0;
             for row in &rows {
-                match model.entry(row.id.clone()).or_default().entry(row.revision) {
+                match model.entry(row.id).or_default().entry(row.revision) {
                     Entry::Vacant(place) => { place.insert(row.flagged); }
                     Entry::Occupied(_) => duplicates += 1,
                 }
@@ -252,7 +261,7 @@ proptest! {
         let found: BTreeMap<_, _> = found.into_iter().map(|session| (session.id, (session.revision, session.flagged))).collect();
         let expected = model.iter().map(|(id, known)| {
             let (revision, flagged) = known.last_key_value().unwrap();
-            (id.clone(), (*revision, *flagged))
+            (*id, (*revision, *flagged))
         });
         let expected: BTreeMap<_, _> = expected.collect();
         let flagged = expected.values().filter(|(_, flagged)| *flagged).count();

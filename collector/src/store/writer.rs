@@ -1,60 +1,144 @@
 //! The one thread that writes. What waits in the queue goes into one transaction, and all of it is acknowledged when
 //! that is committed. Where one batch may be at fault, each is tried alone, so that it cannot take the others down.
+//! Between transactions it forgets what is too old.
 
-use std::sync::mpsc::Receiver;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
-use tokio::sync::oneshot;
-use tracing::{debug, error, warn};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tokio::sync::{oneshot, watch};
+use tracing::{debug, error, info, warn};
 
-use super::{Batch, Row, Sighting, Stored, WriteError};
+use super::retention::Retention;
+use super::writing::Writing;
+use super::{Batch, Stored, WriteError};
 
 /// Batches in one transaction; further ones wait for the next.
 const GROUP_MAX: usize = 32;
+/// Time between two looks for what is to be forgotten, and between two steps while there is some.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+const RETENTION_PAUSE: Duration = Duration::from_millis(20);
+
+/// Something to do in a transaction.
+pub(super) enum Job {
+    /// A batch and who waits for it.
+    Batch { batch: Batch, reply: oneshot::Sender<Result<Stored, WriteError>> },
+    /// Anything else, in a transaction of its own.
+    Other { change: Change, reply: oneshot::Sender<Result<(), WriteError>> },
+}
+
+/// A change of the database.
+pub(super) type Change = Box<dyn FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send>;
 
 /// A batch and who waits for it.
-pub(super) struct Job {
-    pub(super) batch: Batch,
-    pub(super) reply: oneshot::Sender<Result<Stored, WriteError>>,
+struct Waiting {
+    batch: Batch,
+    reply: oneshot::Sender<Result<Stored, WriteError>>,
 }
 
-/// Writes until the queue's senders are gone and it is empty.
-pub(super) fn run(mut connection: Connection, jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let mut group = vec![first];
-        while group.len() < GROUP_MAX
-            && let Ok(job) = jobs.try_recv()
-        {
-            group.push(job);
-        }
-        write_group(&mut connection, group);
-    }
-    // The last connection to close would do it too, but a reader may outlive the writer.
-    if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        warn!(%error, "write-ahead log not folded into the database");
-    }
+/// The writer's state.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) retention: Retention,
+    /// Counts the commits.
+    pub(super) commits: watch::Sender<u64>,
 }
 
-fn write_group(connection: &mut Connection, group: Vec<Job>) {
-    let batches: Vec<&Batch> = group.iter().map(|job| &job.batch).collect();
-    match commit(connection, &batches) {
-        Ok(stored) => {
-            debug!(batches = stored.len(), "committed");
-            for (job, stored) in group.into_iter().zip(stored) {
-                answer(job, Ok(stored));
+impl Writer {
+    /// Writes until the queue's senders are gone and it is empty.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut retention_due = Instant::now() + RETENTION_INTERVAL;
+        loop {
+            match jobs.recv_timeout(retention_due.saturating_duration_since(Instant::now())) {
+                Ok(first) => self.work(first, jobs),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if Instant::now() >= retention_due {
+                retention_due = Instant::now() + self.forget();
             }
         }
-        Err(error) if group.len() > 1 && is_of_one_batch(&error) => {
-            warn!(%error, "transaction failed; trying its batches one by one");
-            for job in group {
-                write_group(connection, vec![job]);
+        // The last connection to close would do it too, but a reader may outlive the writer.
+        if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+            warn!(%error, "write-ahead log not folded into the database");
+        }
+    }
+
+    /// Does a job, together with the batches that wait behind it.
+    fn work(&mut self, first: Job, jobs: &Receiver<Job>) {
+        let mut next = Some(first);
+        let mut group = Vec::new();
+        while let Some(job) = next.take() {
+            match job {
+                Job::Batch { batch, reply } => group.push(Waiting { batch, reply }),
+                Job::Other { change, reply } => {
+                    self.write_group(std::mem::take(&mut group));
+                    self.change(change, reply);
+                    break;
+                }
+            }
+            if group.len() < GROUP_MAX {
+                next = jobs.try_recv().ok();
             }
         }
-        Err(error) => {
-            error!(%error, "transaction failed; the senders keep their reports and try again");
-            for job in group {
-                answer(job, Err(WriteError::Failed));
+        self.write_group(group);
+    }
+
+    fn write_group(&mut self, group: Vec<Waiting>) {
+        if group.is_empty() {
+            return;
+        }
+        let batches: Vec<&Batch> = group.iter().map(|waiting| &waiting.batch).collect();
+        match commit(&mut self.connection, &batches) {
+            Ok(stored) => {
+                debug!(batches = stored.len(), "committed");
+                for (waiting, stored) in group.into_iter().zip(stored) {
+                    answer(waiting.reply, Ok(stored));
+                }
+                self.commits.send_modify(|commits| *commits += 1);
+            }
+            Err(error) if group.len() > 1 && is_of_one_batch(&error) => {
+                warn!(%error, "transaction failed; trying its batches one by one");
+                for waiting in group {
+                    self.write_group(vec![waiting]);
+                }
+            }
+            Err(error) => {
+                error!(%error, "transaction failed; the senders keep their reports and try again");
+                for waiting in group {
+                    answer(waiting.reply, Err(WriteError::Failed));
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change, reply: oneshot::Sender<Result<(), WriteError>>) {
+        let changed = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .and_then(|transaction| change(&transaction).and_then(|()| transaction.commit()));
+        let result = changed.map_err(|error| {
+            error!(%error, "transaction failed");
+            WriteError::Failed
+        });
+        if result.is_ok() {
+            self.commits.send_modify(|commits| *commits += 1);
+        }
+        answer(reply, result);
+    }
+
+    /// Forgets a little; returns when to go on.
+    fn forget(&mut self) -> Duration {
+        match self.retention.step(&mut self.connection, now_ms()) {
+            Ok((gone, more)) => {
+                if gone > 0 {
+                    info!(sessions = gone, "forgotten, as retention says");
+                }
+                if more { RETENTION_PAUSE } else { RETENTION_INTERVAL }
+            }
+            Err(error) => {
+                warn!(%error, "old sessions cannot be forgotten now; trying again");
+                RETENTION_INTERVAL
             }
         }
     }
@@ -71,132 +155,22 @@ fn is_of_one_batch(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Nobody may be waiting any more; the batch is stored or not all the same.
-fn answer(job: Job, result: Result<Stored, WriteError>) {
-    drop(job.reply.send(result));
+/// Nobody may be waiting any more; the change is stored or not all the same.
+fn answer<T>(reply: oneshot::Sender<T>, result: T) {
+    drop(reply.send(result));
 }
 
 fn commit(connection: &mut Connection, batches: &[&Batch]) -> rusqlite::Result<Vec<Stored>> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let now_ms = now_ms();
-    let mut results = Vec::with_capacity(batches.len());
-    for batch in batches {
-        let mut stored = Stored::default();
-        // Before the sessions, whose flags are counted on their node.
-        for sighting in &batch.nodes {
-            see_node(&transaction, sighting, now_ms)?;
-        }
-        for row in &batch.rows {
-            store_row(&transaction, row, now_ms, &mut stored)?;
-        }
-        results.push(stored);
-    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut writing = Writing::begin(&transaction, now_ms())?;
+    let stored = batches.iter().map(|batch| writing.batch(batch)).collect::<Result<_, _>>()?;
+    writing.finish()?;
     transaction.commit()?;
-    Ok(results)
-}
-
-fn store_row(
-    transaction: &Transaction<'_>,
-    row: &Row,
-    now_ms: i64,
-    stored: &mut Stored,
-) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO revisions (id, revision, flagged, score, model, received_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    if insert.execute(params![row.id, row.revision, row.flagged, row.score, row.model, now_ms])? == 0 {
-        stored.duplicates += 1;
-        return Ok(());
-    }
-    let mut current =
-        transaction.prepare_cached("SELECT revision, node, flagged FROM sessions WHERE id = ?1")?;
-    let current: Option<(i64, String, bool)> =
-        current.query_row([&row.id], |found| Ok((found.get(0)?, found.get(1)?, found.get(2)?))).optional()?;
-    if let Some((revision, node, flagged)) = current {
-        if revision > row.revision {
-            stored.older += 1;
-            return Ok(());
-        }
-        if flagged {
-            count_flagged(transaction, &node, -1, now_ms)?;
-        }
-    }
-    replace_current(transaction, row, now_ms)?;
-    if row.flagged {
-        count_flagged(transaction, &row.node, 1, now_ms)?;
-    }
-    stored.current += 1;
-    Ok(())
-}
-
-fn replace_current(transaction: &Transaction<'_>, row: &Row, now_ms: i64) -> rusqlite::Result<()> {
-    let mut session = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO sessions (seq, id, revision, node, block, pool, flagged, score, threshold, model,
-             reasons, start_ms, end_ms, events, received_ms)
-         VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM sessions),
-             ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-    )?;
-    session.execute(params![
-        row.id,
-        row.revision,
-        row.node,
-        row.block,
-        row.pool,
-        row.flagged,
-        row.score,
-        row.threshold,
-        row.model,
-        row.reasons,
-        row.start_ms,
-        row.end_ms,
-        row.events,
-        now_ms,
-    ])?;
-    let mut report =
-        transaction.prepare_cached("INSERT OR REPLACE INTO reports (id, body) VALUES (?1, ?2)")?;
-    report.execute(params![row.id, row.body])?;
-    Ok(())
-}
-
-/// Kept beside the node so that the list of nodes needs no scan over the sessions.
-fn count_flagged(
-    transaction: &Transaction<'_>,
-    node: &str,
-    change: i64,
-    now_ms: i64,
-) -> rusqlite::Result<()> {
-    let mut count = transaction.prepare_cached(
-        "INSERT INTO nodes (node, agent_version, model, first_seen_ms, last_seen_ms, sessions_flagged)
-         VALUES (?1, '', '', ?3, ?3, ?2)
-         ON CONFLICT (node) DO UPDATE SET sessions_flagged = sessions_flagged + ?2",
-    )?;
-    count.execute(params![node, change, now_ms])?;
-    Ok(())
-}
-
-fn see_node(transaction: &Transaction<'_>, sighting: &Sighting, now_ms: i64) -> rusqlite::Result<()> {
-    let mut seen = transaction.prepare_cached(
-        "INSERT INTO nodes (node, agent_version, model, first_seen_ms, last_seen_ms)
-         VALUES (?1, ?2, ?3, ?4, ?4)
-         ON CONFLICT (node) DO UPDATE SET
-             agent_version = CASE ?2 WHEN '' THEN agent_version ELSE ?2 END,
-             model = CASE ?3 WHEN '' THEN model ELSE ?3 END,
-             last_seen_ms = ?4",
-    )?;
-    seen.execute(params![sighting.node, sighting.agent_version, sighting.model, now_ms])?;
-    if let Some(metrics) = &sighting.metrics {
-        let mut update = transaction.prepare_cached(
-            "UPDATE nodes SET metrics = ?2, metrics_ms = ?3
-             WHERE node = ?1 AND (metrics_ms IS NULL OR metrics_ms <= ?3)",
-        )?;
-        update.execute(params![sighting.node, metrics.values, metrics.time_ms])?;
-    }
-    Ok(())
+    Ok(stored)
 }
 
 /// The collector's clock; before 1970 it is 1970.
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,7 +3,6 @@
 //! written any more, and what it takes when idle is measured.
 
 mod load;
-mod usage;
 
 use std::env;
 use std::fs;
@@ -20,9 +19,9 @@ use serde_json::Value;
 
 use super::figures::Figures;
 use super::table::Table;
+use super::usage::{Resident, Taken, Usage};
 use crate::cargo;
 use load::{Load, Writer};
-use usage::{Resident, Taken, Usage};
 
 /// Name of the node.
 const NODE: &str = "bench";

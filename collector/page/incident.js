@@ -1,0 +1,134 @@
+// One incident: a lane for each session on a common axis of time, and below it the events of all nodes in one list.
+
+import { ask } from "./api.js";
+import { svg, tickLabel, ticks } from "./chart.js";
+import { culpritName } from "./incidents.js";
+import { eventRows, levelClass, mostContribution } from "./session.js";
+import { reasons, score } from "./sessions.js";
+import { copyButton, count, element, span, time, visible } from "./text.js";
+
+const LANE = 34;
+const LABEL = 190;
+const HEADS = ["time, UTC", "node", "after", "level", "logger", "contribution", "template and line"];
+
+export class IncidentView {
+  constructor(root, go) {
+    this.root = root;
+    this.go = go;
+    this.evenly = false;
+    this.shown = "";
+    this.body = element("div", { class: "incident" });
+    root.append(this.body);
+    new ResizeObserver(() => this.lanes && this.drawLanes()).observe(this.body);
+  }
+
+  async refresh(state) {
+    const answer = await ask(`/api/incidents/${encodeURIComponent(state.incident)}`);
+    const version = JSON.stringify([state.incident, answer.incidents.map((incident) => [incident.end, incident.sessions.map((session) => [session.id, session.revision])])]);
+    if (version === this.shown) return;
+    this.shown = version;
+    this.body.replaceChildren(...answer.incidents.flatMap((incident) => this.incident(incident)));
+    if (answer.sessions_left_out > 0) {
+      this.body.append(element("p", { class: "note" }, `${count(answer.sessions_left_out)} more sessions have no room here; find them under Sessions.`));
+    }
+    this.drawLanes();
+  }
+
+  incident(incident) {
+    const name = incident.pool ? `${incident.pool}:${incident.block}` : incident.block;
+    const lanes = element("div", { class: "lanes" });
+    this.lanes = [...(this.lanes ?? []).filter((one) => one.place.isConnected), { place: lanes, incident }];
+    const mode = element("button", { type: "button", title: "how events are placed: by their time, or evenly, in their order" }, "by time");
+    mode.addEventListener("click", () => {
+      this.evenly = !this.evenly;
+      mode.textContent = this.evenly ? "in order" : "by time";
+      this.drawLanes();
+    });
+    return [
+      element("div", { class: "heading" }, score({ ...incident, flagged: true, threshold: 0 }), element("h2", {}, visible(incident.block)), copyButton("block id", incident.block),
+        element("span", { class: "dim" }, `${count(incident.nodes)} node${incident.nodes === 1 ? "" : "s"}, ${count(incident.events.length)} events, ${span(Date.parse(incident.end) - Date.parse(incident.start))}`), mode,
+        copyButton("incident as JSON", JSON.stringify(incident, null, 1)), element("span", { class: "dim" }, "as JSON")),
+      incident.pool ? element("p", { class: "dim" }, visible(name)) : element("p", {}),
+      this.culprits(incident), lanes, this.events(incident)];
+  }
+
+  culprits(incident) {
+    const list = element("p", { class: "pointing" });
+    if (incident.culprits.length > 0) list.append(element("span", { class: "dim" }, "points at "));
+    for (const culprit of incident.culprits) {
+      const button = element("button", { type: "button", title: "incidents within half an hour that point at it" },
+        element("span", { class: "kind" }, culprit.kind), culpritName(culprit), element("b", {}, ` ${count(culprit.incidents_around)}`));
+      button.addEventListener("click", () => this.go({ view: "incidents", culprit_kind: culprit.kind, culprit: culprit.name }));
+      list.append(button);
+    }
+    return list;
+  }
+
+  drawLanes() {
+    for (const { place, incident } of this.lanes) if (place.isConnected) this.draw(place, incident);
+  }
+
+  draw(place, incident) {
+    const width = Math.max(500, place.clientWidth);
+    const times = incident.events.map((event) => Date.parse(event.time));
+    const first = Math.min(...times);
+    const last = Math.max(...times, first + 1);
+    const inner = width - LABEL - 16;
+    const x = (index) => LABEL + 6 + inner * (this.evenly ? index / Math.max(1, times.length - 1) : (times[index] - first) / (last - first));
+    const height = incident.sessions.length * LANE + 24;
+    const parts = incident.sessions.flatMap((session, lane) => [
+      svg("line", { class: "grid", x1: LABEL, x2: width - 8, y1: (lane + 1) * LANE, y2: (lane + 1) * LANE }),
+      svg("text", { class: session.flagged ? "lane high" : "lane", x: 4, y: lane * LANE + 22 }, shortened(session.node)),
+      svg("text", { class: "lane", x: LABEL - 10, y: lane * LANE + 22, "text-anchor": "end" }, session.score.toFixed(2))]);
+    if (!this.evenly) {
+      const { step, found } = ticks(first, last, Math.max(2, Math.floor(inner / 110)));
+      for (const at of found) {
+        const left = LABEL + 6 + (inner * (at - first)) / (last - first);
+        parts.push(svg("line", { class: "grid", x1: left, x2: left, y1: 0, y2: height - 20 }), svg("text", { x: left, y: height - 6, "text-anchor": "middle" }, tickLabel(at, step)));
+      }
+      if (found.length === 0) parts.push(svg("text", { x: LABEL + 6, y: height - 6 }, time(new Date(first).toISOString())), svg("text", { x: width - 8, y: height - 6, "text-anchor": "end" }, `+${span(last - first)}`));
+    }
+    const most = mostContribution(incident);
+    incident.events.forEach((event, index) => {
+      const tall = 8 + (LANE - 14) * (Math.max(0, event.contribution) / most);
+      const y = (event.session + 1) * LANE - tall;
+      const kind = event.exception && !["WARN", "ERROR", "FATAL"].includes(event.level) ? "level-WARN" : levelClass(event.level);
+      const tick = svg("rect", { class: `event ${kind}`, x: x(index) - 1.5, y, width: 4, height: tall, rx: 1 });
+      tick.append(svg("title", {}, `${time(event.time)}  ${event.level}  ${event.text.slice(0, 200)}`));
+      tick.addEventListener("click", () => this.reveal(index, place));
+      parts.push(tick);
+    });
+    place.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "events of each node over time" }, ...parts));
+  }
+
+  // Scrolls to an event of the list and puts the focus there.
+  reveal(index, place) {
+    const row = place.nextElementSibling.querySelectorAll("tbody.event")[index];
+    row.scrollIntoView({ block: "center" });
+    row.focus({ preventScroll: true });
+  }
+
+  events(incident) {
+    const most = mostContribution(incident);
+    let before = null;
+    const rows = incident.events.map((event) => {
+      const session = incident.sessions[event.session];
+      const open = element("button", { type: "button", class: "link", title: "show its session" }, visible(session.node));
+      open.addEventListener("click", () => this.go({ view: "sessions", id: session.id }));
+      const body = eventRows({ ...session, block: incident.block }, event, before, most, element("td", { class: "name" }, open));
+      before = event;
+      return body;
+    });
+    const sessions = element("p", { class: "related" }, ...incident.sessions.flatMap((session) => {
+      const open = element("button", { type: "button" }, score(session), visible(session.node), ...reasons(session));
+      open.addEventListener("click", () => this.go({ view: "sessions", id: session.id }));
+      return [open];
+    }));
+    return element("div", {}, sessions, element("table", { class: "events" },
+      element("thead", {}, element("tr", {}, ...HEADS.map((name) => element("th", { scope: "col" }, name)))), ...rows));
+  }
+}
+
+function shortened(name) {
+  return name.length > 20 ? `${name.slice(0, 19)}…` : name;
+}

@@ -1,0 +1,219 @@
+//! One transaction from begin to commit: rows and sightings go in one by one; incidents and roll-ups of everything that
+//! was touched are brought up to date once, at the end.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::rollup::Rollups;
+use super::{Batch, Row, Sighting, Stored, incidents, templates};
+
+/// What is being written.
+pub(super) struct Writing<'a> {
+    transaction: &'a Transaction<'a>,
+    now_ms: i64,
+    seq: i64,
+    /// Blocks whose incidents are to be made anew.
+    blocks: BTreeSet<i64>,
+    rollups: Rollups,
+}
+
+/// The current state of a session before a row comes.
+struct Current {
+    seq: i64,
+    revision: i64,
+    node: String,
+    block: Option<i64>,
+    flagged: bool,
+    end_ms: i64,
+}
+
+impl<'a> Writing<'a> {
+    /// Nothing written yet.
+    pub(super) fn begin(transaction: &'a Transaction<'a>, now_ms: i64) -> rusqlite::Result<Self> {
+        let mut last = transaction.prepare_cached("SELECT coalesce(max(seq), 0) FROM sessions")?;
+        let seq = last.query_row([], |row| row.get(0))?;
+        Ok(Self { transaction, now_ms, seq, blocks: BTreeSet::new(), rollups: Rollups::default() })
+    }
+
+    /// Sets the time of arrival of what comes next.
+    pub(super) fn at(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+    }
+
+    /// Everything of one request.
+    pub(super) fn batch(&mut self, batch: &Batch) -> rusqlite::Result<Stored> {
+        let mut stored = Stored::default();
+        // Before the sessions, whose flags are counted on their node.
+        for sighting in &batch.nodes {
+            self.node(sighting)?;
+        }
+        for row in &batch.rows {
+            match self.row(row)? {
+                Fate::Current => stored.current += 1,
+                Fate::Older => stored.older += 1,
+                Fate::Duplicate => stored.duplicates += 1,
+            }
+        }
+        Ok(stored)
+    }
+
+    /// One report.
+    pub(super) fn row(&mut self, row: &Row) -> rusqlite::Result<Fate> {
+        let current = self.current(row.id)?;
+        if let Some(current) = &current {
+            if current.revision == row.revision {
+                return Ok(Fate::Duplicate);
+            }
+            if current.revision > row.revision {
+                return self.keep_verdict(row);
+            }
+            self.retire(row.id, current)?;
+        }
+        self.make_current(row)?;
+        if row.flagged {
+            self.count_flagged(&row.node, 1)?;
+            self.rollups.flagged(row.end_ms, 1);
+        }
+        if let Some(block) = row.block {
+            self.blocks.insert(block);
+        }
+        Ok(Fate::Current)
+    }
+
+    fn current(&self, id: i64) -> rusqlite::Result<Option<Current>> {
+        let mut current = self.transaction.prepare_cached(
+            "SELECT seq, revision, node, block, flagged, end_ms FROM sessions WHERE id = ?1",
+        )?;
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Current {
+                seq: row.get(0)?,
+                revision: row.get(1)?,
+                node: row.get(2)?,
+                block: row.get(3)?,
+                flagged: row.get(4)?,
+                end_ms: row.get(5)?,
+            })
+        };
+        current.query_row([id], read).optional()
+    }
+
+    /// A report older than what is current: of it the verdict is kept, once.
+    fn keep_verdict(&self, row: &Row) -> rusqlite::Result<Fate> {
+        let mut keep = self.transaction.prepare_cached(
+            "INSERT OR IGNORE INTO revisions (id, revision, flagged, score, model, received_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        let kept =
+            keep.execute(params![row.id, row.revision, row.flagged, row.score, row.model, self.now_ms])?;
+        Ok(if kept == 0 { Fate::Duplicate } else { Fate::Older })
+    }
+
+    /// Moves what was current to the verdicts of the past.
+    fn retire(&mut self, id: i64, current: &Current) -> rusqlite::Result<()> {
+        let mut keep = self.transaction.prepare_cached(
+            "INSERT OR IGNORE INTO revisions (id, revision, flagged, score, model, received_ms)
+             SELECT id, revision, flagged, score, model, received_ms FROM sessions WHERE id = ?1",
+        )?;
+        keep.execute([id])?;
+        for table in ["sessions", "bodies"] {
+            let mut delete =
+                self.transaction.prepare_cached(&format!("DELETE FROM {table} WHERE seq = ?1"))?;
+            delete.execute([current.seq])?;
+        }
+        // A sender that is not ours may name another block than before.
+        self.blocks.extend(current.block);
+        if current.flagged {
+            self.count_flagged(&current.node, -1)?;
+            self.rollups.flagged(current.end_ms, -1);
+        }
+        Ok(())
+    }
+
+    fn make_current(&mut self, row: &Row) -> rusqlite::Result<()> {
+        self.seq += 1;
+        let culprits = serde_json::to_string(&row.culprits).unwrap_or_else(|_| "[]".to_owned());
+        let mut session = self.transaction.prepare_cached(
+            "INSERT INTO sessions (seq, id, revision, node, block, pool, flagged, score, threshold, model, reasons,
+                 start_ms, end_ms, events, received_ms, culprits)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )?;
+        session.execute(params![
+            self.seq,
+            row.id,
+            row.revision,
+            row.node,
+            row.block,
+            row.pool,
+            row.flagged,
+            row.score,
+            row.threshold,
+            row.model,
+            row.reasons,
+            row.start_ms,
+            row.end_ms,
+            row.events,
+            self.now_ms,
+            culprits,
+        ])?;
+        let mut body = self.transaction.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?;
+        body.execute(params![self.seq, row.body])?;
+        Ok(())
+    }
+
+    /// Kept beside the node so that the list of nodes needs no scan over the sessions.
+    fn count_flagged(&mut self, node: &str, change: i64) -> rusqlite::Result<()> {
+        let known = self.rollups.node_flagged(node, change);
+        if !known {
+            let mut add = self.transaction.prepare_cached(
+                "INSERT OR IGNORE INTO nodes (node, agent_version, model, first_seen_ms, last_seen_ms)
+                 VALUES (?1, '', '', ?2, ?2)",
+            )?;
+            add.execute(params![node, self.now_ms])?;
+        }
+        Ok(())
+    }
+
+    /// Somebody sent something.
+    fn node(&mut self, sighting: &Sighting) -> rusqlite::Result<()> {
+        let mut seen = self.transaction.prepare_cached(
+            "INSERT INTO nodes (node, agent_version, model, first_seen_ms, last_seen_ms)
+             VALUES (?1, ?2, ?3, ?4, ?4)
+             ON CONFLICT (node) DO UPDATE SET
+                 agent_version = CASE ?2 WHEN '' THEN agent_version ELSE ?2 END,
+                 model = CASE ?3 WHEN '' THEN model ELSE ?3 END,
+                 last_seen_ms = ?4",
+        )?;
+        seen.execute(params![sighting.node, sighting.agent_version, sighting.model, self.now_ms])?;
+        let Some(metrics) = &sighting.metrics else { return Ok(()) };
+        let mut before =
+            self.transaction.prepare_cached("SELECT metrics, metrics_ms FROM nodes WHERE node = ?1")?;
+        let before: (String, Option<i64>) =
+            before.query_row([&sighting.node], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if before.1.is_some_and(|before_ms| before_ms >= metrics.time_ms) {
+            return Ok(());
+        }
+        self.rollups.summary(before.1.map(|_| before.0.as_str()), metrics);
+        let mut update = self
+            .transaction
+            .prepare_cached("UPDATE nodes SET metrics = ?2, metrics_ms = ?3 WHERE node = ?1")?;
+        update.execute(params![sighting.node, metrics.values, metrics.time_ms])?;
+        templates::count(self.transaction, &sighting.node, metrics, &mut self.rollups)
+    }
+
+    /// Brings incidents and roll-ups up to date.
+    pub(super) fn finish(mut self) -> rusqlite::Result<()> {
+        for block in std::mem::take(&mut self.blocks) {
+            incidents::join(self.transaction, block, &mut self.rollups)?;
+        }
+        self.rollups.store(self.transaction)
+    }
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Current,
+    Older,
+    Duplicate,
+}

@@ -1,0 +1,141 @@
+//! TLS: certificate, key and the authorities of client certificates, read again when their files change.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use serde::Deserialize;
+use thiserror::Error;
+use tokio_rustls::TlsAcceptor;
+use tracing::{error, info};
+
+/// Time between two looks at the files.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+
+/// `[tls]`: PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Files {
+    /// The certificate, then those that lead to its authority.
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Authorities of client certificates; without them none is asked for.
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+/// The files cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum TlsError {
+    #[error("`{path}` cannot be read as PEM; is it there, readable by this user, and does it hold {what}?")]
+    Read { path: PathBuf, what: &'static str, source: rustls::pki_types::pem::Error },
+    #[error("certificate `{certificate}` and key `{key}` cannot be used together")]
+    Pair { certificate: PathBuf, key: PathBuf, source: rustls::Error },
+    #[error("no client certificate can be verified with `{path}`")]
+    Authorities { path: PathBuf, source: rustls::server::VerifierBuilderError },
+    #[error("`{path}` holds no usable certificate of an authority")]
+    NoAuthority { path: PathBuf },
+}
+
+/// What connections are encrypted with.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    config: Arc<RwLock<Arc<ServerConfig>>>,
+}
+
+impl Tls {
+    /// Reads the files, and again whenever one of them has changed, for as long as the runtime lives.
+    ///
+    /// # Errors
+    /// [`TlsError`] now; later ones are logged and the old files stay in use.
+    pub(crate) fn watch(files: Files) -> Result<Self, TlsError> {
+        let config = Arc::new(RwLock::new(load(&files)?));
+        let tls = Self { config: Arc::clone(&config) };
+        tokio::spawn(async move {
+            let mut seen = stamps(&files);
+            loop {
+                tokio::time::sleep(RELOAD_INTERVAL).await;
+                let now = stamps(&files);
+                if now == seen {
+                    continue;
+                }
+                seen = now;
+                match load(&files) {
+                    Ok(new) => {
+                        *config.write().unwrap_or_else(PoisonError::into_inner) = new;
+                        info!("changed certificates are in use");
+                    }
+                    Err(error) => {
+                        let error = format!("{:#}", anyhow::Error::new(error));
+                        error!(error, "changed certificates cannot be used; the old ones stay");
+                    }
+                }
+            }
+        });
+        Ok(tls)
+    }
+
+    /// For the next connection.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn stamps(files: &Files) -> Vec<Option<SystemTime>> {
+    let stamp = |path: &Path| -> io::Result<SystemTime> { fs::metadata(path)?.modified() };
+    let paths = [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()];
+    paths.into_iter().flatten().map(|path| stamp(path).ok()).collect()
+}
+
+/// Reads and checks the files.
+///
+/// # Errors
+/// [`TlsError`].
+pub(crate) fn load(files: &Files) -> Result<Arc<ServerConfig>, TlsError> {
+    let certificates = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| TlsError::Read {
+        path: files.key.clone(),
+        what: "a private key",
+        source,
+    })?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let pair =
+        |source| TlsError::Pair { certificate: files.certificate.clone(), key: files.key.clone(), source };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(pair)?;
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            let (added, _) = roots.add_parsable_certificates(self::certificates(path)?);
+            if added == 0 {
+                return Err(TlsError::NoAuthority { path: path.clone() });
+            }
+            // People come without one.
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|source| TlsError::Authorities { path: path.clone(), source })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(certificates, key).map_err(pair)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = |source| TlsError::Read { path: path.to_owned(), what: "certificates", source };
+    let found: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(read)?.collect::<Result<_, _>>().map_err(read)?;
+    if found.is_empty() {
+        return Err(read(rustls::pki_types::pem::Error::NoItemsFound));
+    }
+    Ok(found)
+}
