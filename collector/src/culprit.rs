@@ -140,9 +140,9 @@ fn link(line: &str) -> Option<(Option<&str>, &str)> {
         }
     }
     // A list of more is a pipeline, which does not say between whom it broke.
-    match addresses.as_slice() {
-        &[to] => Some((None, to)),
-        &[from, to] => Some((Some(from), to)),
+    match *addresses.as_slice() {
+        [to] => Some((None, to)),
+        [from, to] => Some((Some(from), to)),
         _ => None,
     }
 }

@@ -21,9 +21,9 @@ fn made(id: i64, revision: i64, choice: u8) -> Row {
     ];
     Row {
         node,
-        block: (choice % 7 != 0).then(|| i64::from(choice % 2)),
+        block: (!choice.is_multiple_of(7)).then(|| i64::from(choice % 2)),
         pool: choose(&["", "A", "", "B"], choice / 4),
-        flagged: choice % 5 != 0,
+        flagged: !choice.is_multiple_of(5),
         score: f64::from(choice) / 256.0,
         start_ms: i64::from(choice) * 400_000,
         end_ms: i64::from(choice) * 400_000 + revision * 60_000,

@@ -84,10 +84,10 @@ async fn a_file_that_holds_too_much_loses_its_oldest_sessions() {
     }
     let bytes_max = 5_000_000;
     let path = directory.path().join("a.sqlite");
-    assert!(store.read(|connection| used_bytes(connection)).await.unwrap() > bytes_max);
+    assert!(store.read(used_bytes).await.unwrap() > bytes_max);
     let gone = forget(&path, Retention { age_days: 1_000, bytes_max }, now_ms());
     assert!((500..=1_999).contains(&gone), "{gone}");
-    assert!(store.read(|connection| used_bytes(connection)).await.unwrap() <= bytes_max);
+    assert!(store.read(used_bytes).await.unwrap() <= bytes_max);
     let left = list(&store, None).await;
     assert_eq!(left.iter().map(|session| session.id).min(), i64::try_from(gone).ok(), "the oldest went");
     store.close();
