@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn alerts_and_dashboard_ask_for_what_there_is() {
         let (board, (_folder, feed, ship)) = board();
-        let drift = Drift { events_unknown_share: Some(0.0), score_shift: Some(0.0), ..Drift::default() };
+        let drift = Drift { events_unknown_share: Some(0.0), score_shift: Some(0.0) };
         feed.send_modify(|feed| feed.details = Arc::new(Details { drift, ..Details::default() }));
         ship.send_modify(|ship| ship.taken_ms = Some(1));
         let text = metrics(&board);
@@ -275,14 +275,14 @@ mod tests {
         for used in [alerts, dashboard] {
             let names: HashSet<&str> = used
                 .match_indices(PREFIX)
-                .map(|(at, _)| &used[at..])
+                .filter_map(|(at, _)| used.get(at..))
                 .map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap())
                 .collect();
             assert!(names.len() > 5, "{names:?}");
             for name in names {
                 let there = text
                     .lines()
-                    .any(|line| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']));
+                    .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
                 assert!(there, "{name} is not measured");
             }
         }
