@@ -72,7 +72,7 @@ fn a_report_that_is_delivered_twice_is_stored_once() {
 }
 
 /// Reports as OTLP/HTTP JSON, as any other sender of OTLP would write them.
-fn logs_request(reports: &[Value]) -> Value {
+pub(crate) fn logs_request(reports: &[Value]) -> Value {
     let records: Vec<Value> = reports.iter().map(log_record).collect();
     json!({ "resourceLogs": [{
         "resource": { "attributes": [

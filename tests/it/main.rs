@@ -14,6 +14,7 @@
 
 mod bad_input;
 mod bad_set_up;
+mod browser;
 mod cases;
 mod cluster;
 mod crash;
