@@ -30,6 +30,7 @@ pub(crate) use filter::Filter;
 pub(crate) use limits::Limits;
 pub(crate) use parse::parse;
 pub(crate) use problem::{Problem, Problems};
+pub(crate) use raw::Backfill;
 use raw::{Key, RawConfig, RawLogs, RawSessions};
 pub(crate) use receive::Receive;
 pub(crate) use redact::{Redact, RedactKey};
@@ -76,8 +77,8 @@ pub(crate) struct Logs {
     pub(crate) received: Option<PathBuf>,
     /// Globs of what is left out.
     pub(crate) exclude: Vec<Pattern>,
-    /// Whether files found on the very first run are read from their start.
-    pub(crate) from_start: bool,
+    /// Which of the files found on the very first run are read from their start.
+    pub(crate) backfill: Backfill,
     /// Time between two looks at the files.
     pub(crate) poll_interval: Duration,
     /// Files followed at a time.
@@ -249,7 +250,7 @@ impl Check {
             paths: paths.into_iter().map(Spanned::into_inner).collect(),
             received: receive.any().then(|| receive.directory.clone()),
             exclude,
-            from_start: raw.from_start.is_none_or(Spanned::into_inner),
+            backfill: raw.backfill.map_or(Backfill::All, Spanned::into_inner),
             poll_interval: self.millis("poll_interval_ms", raw.poll_interval_ms, 1_000, 10..=60_000),
             files_max: self.count("files_max", raw.files_max, 1_000, 1..=100_000),
         }

@@ -14,13 +14,13 @@
 
 pub(crate) mod clock;
 mod keeper;
+mod order;
 #[cfg(test)]
 mod tests;
 mod unfinished;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use blocksift_detector::detector::{FileState, SessionGroup, Snapshot};
@@ -31,15 +31,16 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::limits::Limits;
-use crate::raw_lines::{self, Records, Source};
+use crate::raw_lines::{self, Source};
 use crate::redact::Redactor;
 use crate::state::{Commit, Meta, Restored, SessionRows, StateError, Store};
 use crate::status::{FeedStatus, REPORTS_MAX, ReportStatus};
 use crate::summary::{Details, Summarizer};
-use crate::tail::{Phase, Read, Saved, Tail};
+use crate::tail::{Ended as FileEnded, Phase, Read, Saved, Tail};
 pub(crate) use clock::now_ms;
 use clock::{Clock, HostTime};
 use keeper::Keeper;
+pub(crate) use order::{Order, Ordered, Orders};
 use unfinished::Unfinished;
 
 /// How much later than its own time says a line may be readable: times in whole seconds, and buffers of the writer.
@@ -50,15 +51,6 @@ const COMMIT_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
 
 /// Time between two looks at templates and scores, which take longer than the totals.
 const DETAILS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What a feed can be told. Nobody left to tell it anything is the order to stop.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Order {
-    /// Commit what was read and leave the rest to another feed.
-    Pause,
-    /// No more lines will be written: once all of them are read, every session is scored, and the feed ends.
-    LastLine,
-}
 
 /// How a feed ended.
 #[derive(Debug)]
@@ -87,7 +79,7 @@ pub(crate) struct Feed {
     /// When the details were made.
     detailed: Option<Instant>,
     status: watch::Sender<FeedStatus>,
-    orders: Receiver<Order>,
+    orders: Ordered,
     /// How to end, once that is known.
     ending: Option<Ending>,
     /// No more lines will be written.
@@ -140,7 +132,7 @@ impl Feed {
         store: Arc<Store>,
         (restored, tail): (Restored, Option<Tail>),
         status: watch::Sender<FeedStatus>,
-        orders: Receiver<Order>,
+        orders: Ordered,
     ) -> Self {
         let Restored { first_run, files, sessions, templates, meta, .. } = restored;
         let settings =
@@ -196,7 +188,7 @@ impl Feed {
         }
     }
 
-    /// Runs until it is told to pause, the sender of `orders` is dropped, or everything up to the last line is read;
+    /// Runs until it is told to pause, it is told to stop, or everything up to the last line is read;
     /// commits what was read.
     ///
     /// # Errors
@@ -255,7 +247,7 @@ impl Feed {
                     self.detector.close_records(file);
                     self.unfinished.close(file);
                 }
-                Some(Read::End(file)) => self.end(file),
+                Some(Read::End(ended)) => self.end(ended),
             }
             self.fit_memory();
             self.commit_if_due(false)?;
@@ -266,7 +258,10 @@ impl Feed {
         }
     }
 
-    fn end(&mut self, file: FileId) {
+    fn end(&mut self, FileEnded { file, gap_bytes }: FileEnded) {
+        if let Some(bytes) = gap_bytes {
+            self.detector.count_gap(bytes);
+        }
         let ledger = self.detector.end_of_file(file);
         self.unfinished.close(file);
         self.ended.insert(file, ledger);
@@ -305,8 +300,8 @@ impl Feed {
             return Ok(());
         }
         raw_lines::fill(&mut reports, |file| {
-            let (path, file) = self.tail.open(file)?;
-            Some(Source { path, records: file.map(|file| Box::new(file) as Box<dyn Records>) })
+            let (path, records) = self.tail.open(file)?;
+            Some(Source { path, records })
         });
         if let Some(redactor) = &self.redactor {
             reports.iter_mut().for_each(|report| redactor.report(report));
@@ -394,14 +389,11 @@ impl Feed {
         });
     }
 
-    /// Waits for the time of the next round, or for the end.
+    /// Waits until a file has changed, it is time for the next round, or there is an order.
     fn wait(&mut self) -> Option<Ending> {
-        if self.ending.is_none() {
-            match self.orders.recv_timeout(self.poll_interval) {
-                Ok(order) => self.obey(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => self.ending = Some(Ending::Close),
-            }
+        if !self.is_ending(Duration::ZERO) {
+            self.tail.wait(self.poll_interval, self.orders.waker());
+            self.is_ending(Duration::ZERO);
         }
         self.ending
     }
@@ -409,20 +401,14 @@ impl Feed {
     /// Whether it has to end, waiting so long for it.
     fn is_ending(&mut self, wait: Duration) -> bool {
         if self.ending.is_none() {
-            match self.orders.recv_timeout(wait) {
-                Ok(order) => self.obey(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => self.ending = Some(Ending::Close),
+            match self.orders.next(wait) {
+                None => {}
+                Some(Order::LastLine) => self.last_line = true,
+                Some(Order::Pause) => self.ending = Some(Ending::Pause),
+                Some(Order::Stop) => self.ending = Some(Ending::Close),
             }
         }
         self.ending.is_some()
-    }
-
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Pause => self.ending = Some(Ending::Pause),
-            Order::LastLine => self.last_line = true,
-        }
     }
 
     /// Everything is read: what waited for more lines is scored without them.
@@ -450,8 +436,8 @@ impl Feed {
     /// The last commit of this feed: what comes after the last whole records is read again by the next one.
     fn pause(mut self) -> Result<Ended, StateError> {
         self.ready_to_end()?;
-        for file in self.tail.take_ends() {
-            self.end(file);
+        for ended in self.tail.take_ends() {
+            self.end(ended);
         }
         self.commit_all()?;
         Ok(Ended::Paused(Box::new(self.tail)))

@@ -4,28 +4,20 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use flate2::read::MultiGzDecoder;
 use indicatif::ProgressBar;
 use tracing::{debug, warn};
 
+use crate::compressed::Compression;
 use crate::raw_lines::{Records, Stream};
 
 /// Bytes handed to the detector at a time.
 const CHUNK_BYTES: usize = 64 * 1_024;
 /// The same for each of several threads, which wait for each other after every chunk.
 const THREAD_BYTES: usize = 1_024 * 1_024;
-
-/// How a file's bytes are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
 
 /// One input of a batch.
 #[derive(Debug)]
@@ -56,14 +48,17 @@ impl Input {
             });
         }
         let open = || -> io::Result<Self> {
-            let mut file = File::open(path)?;
+            let file = File::open(path)?;
             if file.metadata()?.is_dir() {
                 return Err(io::Error::new(
                     io::ErrorKind::IsADirectory,
                     "is a directory; name the files in it",
                 ));
             }
-            let compression = compression(&mut file)?;
+            let compression = Compression::of(&file)?;
+            if compression == Compression::Other {
+                compression.reader(io::empty())?;
+            }
             Ok(Self { path: path.to_owned(), file, compression, stdin: false, copy_failed: Cell::new(false) })
         };
         open().with_context(|| format!("log `{}` cannot be read", path.display()))
@@ -153,26 +148,11 @@ impl Input {
     ///
     /// # Errors
     /// If the file cannot be read from its start.
-    pub(crate) fn reader(&self, progress: &ProgressBar) -> io::Result<Box<dyn Read>> {
+    pub(crate) fn reader(&self, progress: &ProgressBar) -> io::Result<Box<dyn Read + Send>> {
         let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(0))?;
-        let stored = progress.wrap_read(file);
-        Ok(match self.compression {
-            Compression::None => Box::new(stored),
-            Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(CHUNK_BYTES, stored))),
-            Compression::Zstd => Box::new(zstd::Decoder::new(stored)?),
-        })
+        self.compression.reader(progress.wrap_read(file))
     }
-}
-
-fn compression(file: &mut File) -> io::Result<Compression> {
-    let mut magic = Vec::with_capacity(4);
-    file.take(4).read_to_end(&mut magic)?;
-    Ok(match *magic {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd] => Compression::Zstd,
-        _ => Compression::None,
-    })
 }
 
 /// Reads until `chunk` is full: how much of it is, and how the text ended if it did.
@@ -237,6 +217,15 @@ mod tests {
         assert!(!text.is_empty() && whole.as_bytes().starts_with(&text));
         let error = format!("{:#}", outcome.unwrap_err());
         assert!(error.contains("cut.gz") && error.contains("complete?"), "{error}");
+    }
+
+    #[test]
+    fn an_archive_is_refused_instead_of_being_read_as_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        std::fs::write(&path, b"PK\x03\x04rest").unwrap();
+        let error = format!("{:#}", Input::open(&path).unwrap_err());
+        assert!(error.contains("a.log") && error.contains("unpack it first"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! blocksift-agent: reads Hadoop's logs where they are written and finds the blocks whose story is not normal.
 
 mod cases;
+mod compressed;
 mod config;
 mod dead_letters;
 mod detect;

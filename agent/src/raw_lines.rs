@@ -61,13 +61,13 @@ impl Records for File {
 
 /// A text that can only be read forwards, such as that of a compressed file.
 pub(crate) struct Stream {
-    reader: BufReader<Box<dyn Read>>,
+    reader: BufReader<Box<dyn Read + Send>>,
     offset: u64,
 }
 
 impl Stream {
     /// A text from its start.
-    pub(crate) fn new(reader: Box<dyn Read>) -> Self {
+    pub(crate) fn new(reader: Box<dyn Read + Send>) -> Self {
         Self { reader: BufReader::new(reader), offset: 0 }
     }
 }

@@ -2,28 +2,37 @@
 //!
 //! [`Tail::poll`] looks at what there is; [`Tail::read`] then gives everything up to the sizes seen, oldest file
 //! first, so that what is left of a rotated file comes before its successor. No line is given twice or left out:
-//! a file is known by [`Identity`] and [`Fingerprint`], not by its name, and an open file is read to its end after
-//! a rename or delete. The one gap is a file that is truncated or deleted before it was read; it is logged.
+//! a file is known by [`Identity`] and [`Fingerprint`], not by its name; an open file is read to its end after a rename or
+//! delete; a copy that is made before a truncation, or a compressed file that takes a rotated one's place, is
+//! recognised by its contents (`moved.rs`). What is removed before it was read is a gap: measured as far as it was
+//! seen, told as [`Ended::gap_bytes`] and logged.
 //!
-//! Time is an argument, in milliseconds. Nothing here sleeps.
+//! Time is an argument, in milliseconds. Only [`Tail::wait`] sleeps.
 
+mod content;
 mod followed;
+mod moved;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod watch;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::File;
-use std::os::unix::ffi::OsStrExt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use blocksift_detector::FileId;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::config::Logs;
-use crate::files::{Fingerprint, Found, Identity, Scanned, scan};
+use crate::config::{Backfill, Logs};
+use crate::files::{Anchor, Fingerprint, Found, Identity, Scanned, scan, without_rotation};
+use crate::raw_lines::Records;
 use crate::status::{FILES_MAX, FileStatus};
+use content::Content;
 use followed::{Followed, Seen};
+pub(crate) use watch::Waker;
+use watch::Watch;
 
 /// Bytes given at a time.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1_024;
@@ -36,7 +45,8 @@ const SCANS_MAX: u32 = 5;
 pub(crate) enum Phase {
     /// Being read.
     Followed,
-    /// Gone from the globs and read to its end. Kept for as long as sessions may refer to it.
+    /// Rotated or gone from the globs, and read to its end. Kept while it is there and for as long as sessions may refer
+    /// to it.
     Ended {
         /// Since when.
         since_ms: i64,
@@ -45,6 +55,11 @@ pub(crate) enum Phase {
     Lost {
         /// Since when.
         since_ms: i64,
+    },
+    /// Holds the first bytes of another file and nothing else, up to its offset: it is not read.
+    Copy {
+        /// The file that it is a copy of.
+        of: FileId,
     },
 }
 
@@ -59,6 +74,10 @@ pub(crate) struct Saved {
     pub(crate) identity: Identity,
     /// What it begins with.
     pub(crate) fingerprint: Fingerprint,
+    /// What is before the place up to which it was read.
+    pub(crate) anchor: Anchor,
+    /// Bytes that it had when last seen.
+    pub(crate) size: u64,
     /// Where reading goes on.
     pub(crate) offset: u64,
     /// What it is at.
@@ -79,8 +98,18 @@ pub(crate) enum Read<'a> {
     },
     /// The file has not grown for a while, or has a successor: its last record is not waiting for more lines.
     Quiet(FileId),
-    /// The file will not grow any more. If it does, by being moved back, its bytes follow after all.
-    End(FileId),
+    /// A file will not grow any more. If it does, by being moved back, its bytes follow after all.
+    End(Ended),
+}
+
+/// The end of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Which file.
+    pub(crate) file: FileId,
+    /// Bytes of it that were removed before they were read and will not come, as far as they were seen; `None` if it was
+    /// read to its end.
+    pub(crate) gap_bytes: Option<u64>,
 }
 
 /// Counts for the summary.
@@ -103,8 +132,11 @@ pub(crate) struct Tail {
     /// First file that may have more to give in this round.
     cursor: usize,
     next_id: u32,
-    /// Files that are found in the first poll begin at their end.
-    at_end: bool,
+    /// The files of the next poll are those that were there before the agent ever ran.
+    first: bool,
+    /// Compressed files, which are left alone, by what they were when they were opened.
+    compressed: HashMap<Identity, (u64, SystemTime)>,
+    watch: Watch,
     unreadable: BTreeSet<PathBuf>,
     left_out: usize,
     forget_after_ms: i64,
@@ -114,7 +146,7 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// Follows the files of `logs`, going on with `saved`. `next_id` is above every number used before.
-    /// `first_run`: there is no memory, so `from_start` decides where files begin.
+    /// `first_run`: there is no memory, so `backfill` decides where files begin.
     /// A file that is gone is forgotten after `forget_after_ms`.
     pub(crate) fn new(
         logs: Logs,
@@ -124,11 +156,13 @@ impl Tail {
         forget_after_ms: i64,
     ) -> Self {
         Self {
-            at_end: first_run && !logs.from_start,
+            first: first_run,
             logs,
             files: saved.into_iter().map(Followed::restored).collect(),
             cursor: 0,
             next_id,
+            compressed: HashMap::new(),
+            watch: Watch::new(),
             unreadable: BTreeSet::new(),
             left_out: 0,
             forget_after_ms,
@@ -152,8 +186,8 @@ impl Tail {
     }
 
     /// Files that have ended and whose end [`Self::read`] did not give yet; it will not any more.
-    pub(crate) fn take_ends(&mut self) -> Vec<FileId> {
-        self.files.iter_mut().filter_map(|file| file.take_end().then(|| file.id())).collect()
+    pub(crate) fn take_ends(&mut self) -> Vec<Ended> {
+        self.files.iter_mut().filter_map(Followed::take_end).collect()
     }
 
     /// Looks at what files there are and how long they have grown.
@@ -172,33 +206,21 @@ impl Tail {
         }
         self.left_out = scanned.left_out;
 
-        let known = self.by_identity();
-        let mut seen = vec![false; self.files.len()];
         let mut new = Vec::new();
-        for found in scanned.files {
-            let index = known.get(&found.identity).copied();
-            let Some((index, file)) = index.and_then(|index| Some((index, self.files.get_mut(index)?)))
-            else {
-                new.push(found);
-                continue;
-            };
-            if let Some(seen) = seen.get_mut(index) {
-                *seen = true;
-            }
-            match file.seen(&found, now_ms) {
-                Ok(Seen::Same) => {}
-                Ok(Seen::Replaced) => new.push(found),
-                Err(error) => self.warn_unreadable(&mut unreadable, &found.path, &error),
-            }
+        let missing = self.look(scanned.files, &mut new, &mut unreadable, now_ms);
+        for (id, replaced) in missing {
+            self.settle(id, replaced, &mut new, now_ms);
         }
-        for (file, seen) in self.files.iter_mut().zip(seen) {
-            if !seen {
-                file.unseen(now_ms);
-            }
-        }
+        let followed = self.files.iter().map(Followed::path);
+        let paths: BTreeSet<PathBuf> =
+            new.iter().map(|found| found.path.as_path()).chain(followed).map(Path::to_owned).collect();
         let mut all_followed = true;
         for found in new {
-            match self.follow(&found, now_ms) {
+            // What was received is new, however old the agent is.
+            let received =
+                self.logs.received.as_ref().is_some_and(|directory| found.path.starts_with(directory));
+            let at_end = self.first && !received && begins_at_end(self.logs.backfill, &found.path, &paths);
+            match self.follow(&found, at_end, now_ms) {
                 Ok(true) => {}
                 // Renamed since: the next look has it and those after it in their order.
                 Ok(false) => {
@@ -208,17 +230,69 @@ impl Tail {
                 Err(error) => self.warn_unreadable(&mut unreadable, &found.path, &error),
             }
         }
-        self.at_end &= !all_followed;
+        self.first &= !all_followed;
         self.unreadable = unreadable;
         self.forget(now_ms);
         self.cursor = 0;
+        let here = self.files.iter().filter(|file| file.is_here());
+        let files = here.map(|file| (file.now().identity, file.path()));
+        self.watch.set(scanned.directories.iter().map(PathBuf::as_path), files);
+    }
+
+    /// Looks at every known file; what is `found` and not known is put into `new`. Files whose contents are not where
+    /// they were, and whether other ones are there.
+    fn look(
+        &mut self,
+        found: Vec<Found>,
+        new: &mut Vec<Found>,
+        unreadable: &mut BTreeSet<PathBuf>,
+        now_ms: i64,
+    ) -> Vec<(FileId, bool)> {
+        let known = self.by_identity();
+        let mut missing = Vec::new();
+        let mut seen = vec![false; self.files.len()];
+        for found in found {
+            let Some(&index) = known.get(&found.identity) else {
+                new.push(found);
+                continue;
+            };
+            if let Some(seen) = seen.get_mut(index) {
+                *seen = true;
+            }
+            let id = self.files.get(index).map(Followed::id);
+            match self.look_at(index, &found, now_ms) {
+                Ok(Seen::Same) => {}
+                Ok(Seen::Missing) => missing.extend(id.map(|id| (id, false))),
+                Ok(Seen::Replaced) => {
+                    missing.extend(id.map(|id| (id, true)));
+                    new.push(found);
+                }
+                Err(error) => self.warn_unreadable(unreadable, &found.path, &error),
+            }
+        }
+        for (index, seen) in seen.into_iter().enumerate() {
+            let Some(file) = self.files.get_mut(index).filter(|_| !seen) else { continue };
+            // A directory that cannot be listed says nothing about its files.
+            let unknown = unreadable.iter().any(|path| file.path().starts_with(path));
+            match if unknown { Seen::Same } else { file.unseen(now_ms) } {
+                Seen::Same => {}
+                Seen::Missing => missing.push((file.id(), false)),
+                Seen::Replaced => missing.push((file.id(), true)),
+            }
+        }
+        missing
+    }
+
+    /// Sleeps until a file may have changed, `waker` is used, or `longest` has passed.
+    pub(crate) fn wait(&mut self, longest: Duration, waker: &Waker) {
+        self.watch.wait(longest, waker);
     }
 
     /// Looks at the files until two looks agree, unless all are known. A look takes a while, and a rename in the midst
     /// of it may hide a file but show its successor, which would then be read first.
     fn scan_settled(&self) -> Scanned {
         let mut scanned = scan(&self.logs);
-        let known: HashSet<Identity> = self.files.iter().map(Followed::identity).collect();
+        let known: HashSet<Identity> = self.files.iter().map(|file| file.now().identity).collect();
         let identities = |scanned: &Scanned| -> HashSet<Identity> {
             scanned.files.iter().map(|found| found.identity).collect()
         };
@@ -252,7 +326,7 @@ impl Tail {
                     return Some(Read::Bytes { file: id, offset, bytes });
                 }
                 followed::Step::Quiet => return Some(Read::Quiet(id)),
-                followed::Step::End => return Some(Read::End(id)),
+                followed::Step::End(ended) => return Some(Read::End(ended)),
                 followed::Step::Nothing => self.cursor += 1,
             }
         }
@@ -263,16 +337,16 @@ impl Tail {
     /// so it gets no more.
     fn complete_before(&mut self, index: usize) -> Option<FileId> {
         let (before, rest) = self.files.split_at_mut_checked(index)?;
-        let log = log_of(rest.first()?.path());
-        let mut of_log = before.iter_mut().filter(|file| log_of(file.path()) == log);
+        let log = without_rotation(rest.first()?.path());
+        let mut of_log = before.iter_mut().filter(|file| without_rotation(file.path()) == log);
         of_log.find_map(|file| file.complete().then(|| file.id()))
     }
 
     /// The file that a report refers to, for reading its lines back, and the path that it has now. No file if it is
     /// gone or holds other contents by now; nothing if it was forgotten.
-    pub(crate) fn open(&self, id: FileId) -> Option<(String, Option<File>)> {
+    pub(crate) fn open(&self, id: FileId) -> Option<(String, Option<Box<dyn Records>>)> {
         let file = self.files.iter().find(|file| file.id() == id)?;
-        Some((file.path().to_string_lossy().into_owned(), file.open()))
+        Some((file.path().to_string_lossy().into_owned(), file.records()))
     }
 
     /// Files that changed since the last call, as they are now, and those forgotten since.
@@ -318,24 +392,40 @@ impl Tail {
     fn by_identity(&self) -> HashMap<Identity, usize> {
         let own =
             self.files.iter().enumerate().filter(|(_, file)| !matches!(file.phase(), Phase::Lost { .. }));
-        own.map(|(index, file)| (file.identity(), index)).collect()
+        own.map(|(index, file)| (file.now().identity, index)).collect()
     }
 
     /// Follows a file; `false` if its path names another one by now.
-    fn follow(&mut self, found: &Found, now_ms: i64) -> std::io::Result<bool> {
+    fn follow(&mut self, found: &Found, at_end: bool, now_ms: i64) -> io::Result<bool> {
+        let seen = (found.size, found.modified);
+        if self.compressed.get(&found.identity) == Some(&seen) {
+            return Ok(true);
+        }
+        let mut content = match Content::open(&found.path, found.identity) {
+            Ok(Some(content @ Content::Plain(_))) => content,
+            Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
+            Ok(None) => return Ok(false),
+            Ok(Some(Content::Packed(_))) | Err(_) => {
+                info!(path = %found.path.display(), "compressed file is not read; exclude it to save looking at it");
+                self.compressed.insert(found.identity, seen);
+                return Ok(true);
+            }
+        };
+        let original = self.original_of(&mut content, found.identity)?;
+        if original.is_none() && self.extended_by(&mut content, found, now_ms)?.is_some() {
+            return Ok(true);
+        }
+        let phase = original.map_or(Phase::Followed, |of| Phase::Copy { of });
         let id = FileId(self.next_id);
-        // What was received is new, however old the agent is.
-        let received = self.logs.received.as_ref().is_some_and(|directory| found.path.starts_with(directory));
-        let at_end = self.at_end && !received;
-        let Some(file) = Followed::new(id, found, at_end, now_ms)? else { return Ok(false) };
-        info!(path = %found.path.display(), offset = file.offset(), "following file");
+        let file = Followed::new(id, found, content, phase, at_end, now_ms)?;
+        info!(path = %found.path.display(), offset = file.now().offset, ?phase, "following file");
         self.next_id += 1;
         self.files.push(file);
         Ok(true)
     }
 
     /// Warns once for as long as the path stays unreadable; it is tried again with every poll.
-    fn warn_unreadable(&self, unreadable: &mut BTreeSet<PathBuf>, path: &Path, error: &std::io::Error) {
+    fn warn_unreadable(&self, unreadable: &mut BTreeSet<PathBuf>, path: &Path, error: &io::Error) {
         if !self.unreadable.contains(path) && !unreadable.contains(path) {
             warn!(path = %path.display(), %error, "file cannot be read; it is tried again");
         }
@@ -346,11 +436,13 @@ impl Tail {
         let removed = &mut self.removed;
         let forget_after_ms = self.forget_after_ms;
         self.files.retain(|file| {
-            let gone_ms = match file.phase() {
-                Phase::Followed => return true,
-                Phase::Ended { since_ms } | Phase::Lost { since_ms } => now_ms.saturating_sub(since_ms),
+            let keep = match file.phase() {
+                Phase::Followed => true,
+                Phase::Copy { .. } => !file.is_gone(),
+                Phase::Ended { since_ms } | Phase::Lost { since_ms } => {
+                    now_ms.saturating_sub(since_ms) < forget_after_ms || !file.end_told()
+                }
             };
-            let keep = gone_ms < forget_after_ms || !file.end_told();
             if !keep {
                 removed.push(file.id());
             }
@@ -359,9 +451,15 @@ impl Tail {
     }
 }
 
-/// The log that a file is of: its path without the number or date of its rotation.
-fn log_of(path: &Path) -> &[u8] {
-    let path = path.as_os_str().as_bytes();
-    let name = path.iter().rposition(|byte| !byte.is_ascii_digit() && !b".-_".contains(byte));
-    path.get(..name.map_or(0, |last| last + 1)).unwrap_or(path)
+/// Whether a file that was there before the agent ever ran begins at its end; `all` are the files there were.
+fn begins_at_end(backfill: Backfill, path: &Path, all: &BTreeSet<PathBuf>) -> bool {
+    match backfill {
+        Backfill::All => false,
+        Backfill::None => true,
+        Backfill::Current => {
+            let name = path.to_string_lossy();
+            let mut suffixes = name.rmatch_indices(['.', '-', '_']);
+            suffixes.any(|(at, _)| name.get(..at).is_some_and(|series| all.contains(Path::new(series))))
+        }
+    }
 }

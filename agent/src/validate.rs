@@ -199,7 +199,7 @@ mod tests {
         fs::write(
             &path,
             format!(
-                "node = \"a\"\n[logs]\npaths = [{found:?}, \"/absent/*.log\"]\nfrom_start = true\n[ship]\n"
+                "node = \"a\"\n[logs]\npaths = [{found:?}, \"/absent/*.log\"]\nbackfill = \"all\"\n[ship]\n"
             ),
         )
         .unwrap();

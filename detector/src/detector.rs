@@ -181,6 +181,12 @@ impl Detector {
         known.records.ledger
     }
 
+    /// Counts lines that were removed before they could be pushed: `bytes` at least.
+    pub fn count_gap(&mut self, bytes: u64) {
+        self.totals.gaps += 1;
+        self.totals.gap_bytes += bytes;
+    }
+
     /// Closes the last record of a file, which has waited long enough for lines that continue it. Such lines are
     /// still counted with it when they come; a line without a line end goes on waiting for one.
     pub fn close_records(&mut self, file: FileId) {

@@ -121,6 +121,10 @@ pub struct Summary {
     pub score_errors: u64,
     /// Events in sessions whose template the catalogue lacks.
     pub events_unknown: u64,
+    /// Times that lines were removed before they were read.
+    pub gaps: u64,
+    /// Bytes of those lines, as far as they were seen.
+    pub gap_bytes: u64,
 }
 
 impl Summary {
@@ -136,6 +140,8 @@ impl Summary {
             cache_misses: self.cache_misses.min(max),
             score_errors: self.score_errors.min(max),
             events_unknown: self.events_unknown.min(max),
+            gaps: self.gaps.min(max),
+            gap_bytes: self.gap_bytes.min(max),
         }
     }
 }

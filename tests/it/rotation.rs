@@ -121,3 +121,83 @@ fn a_killed_agent_reads_on_from_its_last_commit() {
     end(agent);
     collector.end();
 }
+
+/// logrotate's copytruncate: the first backup is a copy of the log, which is then emptied.
+fn copy_truncate(log: &Path, backups: usize) {
+    let backup = |number: usize| log.with_extension(format!("log.{number}"));
+    for number in (1..backups).rev() {
+        if backup(number).exists() {
+            fs::rename(backup(number), backup(number + 1)).unwrap();
+        }
+    }
+    fs::copy(log, backup(1)).unwrap();
+    OpenOptions::new().write(true).open(log).unwrap().set_len(0).unwrap();
+}
+
+#[test]
+fn copies_within_the_globs_are_not_read_twice() {
+    let batch = batch(35, 300);
+    let flags = expected(&batch.log);
+    let folder = TempDir::new().unwrap();
+    let collector = Collector::start(folder.path());
+    let node = Node::new(collector.address, "");
+    let agent = node.start_agent();
+    for piece in cut(&batch.log, 4) {
+        append(&node.log(), piece);
+        collector.wait_for(Node::NAME, "files", 1);
+        copy_truncate(&node.log(), 5);
+    }
+    assert_whole(&collector, &batch, &flags);
+    end(agent);
+    collector.end();
+}
+
+#[test]
+fn what_was_compressed_while_the_agent_was_stopped_is_read_from_there() {
+    let batch = batch(36, 300);
+    let flags = expected(&batch.log);
+    let folder = TempDir::new().unwrap();
+    let collector = Collector::start(folder.path());
+    let node = Node::new(collector.address, "");
+    let pieces = cut(&batch.log, 3);
+    append(&node.log(), pieces[0]);
+    let agent = node.start_agent();
+    collector.wait_for(Node::NAME, "lines_read", 100);
+    end(agent);
+    append(&node.log(), pieces[1]);
+    rotate(&node.log(), 1);
+    let rotated = node.log().with_extension("log.1");
+    let packed = fs::File::create(node.log().with_extension("log.1.gz")).unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+    encoder.write_all(&fs::read(&rotated).unwrap()).unwrap();
+    encoder.finish().unwrap();
+    fs::remove_file(rotated).unwrap();
+    append(&node.log(), pieces[2]);
+    let agent = node.start_agent();
+    assert_whole(&collector, &batch, &flags);
+    assert_eq!(collector.summary(Node::NAME)["gaps"], 0);
+    end(agent);
+    collector.end();
+}
+
+#[test]
+fn lines_that_rotation_removed_unread_are_told_as_a_gap() {
+    let batch = batch(37, 100);
+    let folder = TempDir::new().unwrap();
+    let collector = Collector::start(folder.path());
+    let node = Node::new(collector.address, "");
+    let pieces = cut(&batch.log, 3);
+    append(&node.log(), pieces[0]);
+    let agent = node.start_agent();
+    collector.wait_for(Node::NAME, "lines_read", 10);
+    end(agent);
+    // All that was there is gone.
+    append(&node.log(), pieces[1]);
+    fs::write(node.log(), pieces[2]).unwrap();
+    let mut agent = node.start_agent();
+    collector.wait_for(Node::NAME, "gaps", 1);
+    let said = agent.output();
+    assert!(said.contains("removed before they were read") && said.contains("hdfs.log"), "{said}");
+    end(agent);
+    collector.end();
+}

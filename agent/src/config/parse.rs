@@ -82,7 +82,7 @@ fn suggest(name: &str, known: &[&str]) -> String {
 /// Keys that are easily written in the wrong section.
 const SECTIONS: [(&str, &[&str]); 8] = [
     ("[receive]", &["stdin", "forward", "otlp"]),
-    ("[logs]", &["paths", "exclude", "from_start", "layout", "poll_interval_ms", "files_max"]),
+    ("[logs]", &["paths", "exclude", "backfill", "layout", "poll_interval_ms", "files_max"]),
     (
         "[sessions]",
         &[

@@ -71,9 +71,10 @@ pub(super) struct RawLogs {
     /// Globs of files that are left out. One without `/` is matched against the name alone.
     /// Default `["*.gz", "*.zip"]`: what was compressed after its rotation has been read before.
     pub(super) exclude: Key<Vec<Spanned<String>>>,
-    /// Whether files that exist when the agent runs for the first time are read from their start; `false` begins at
-    /// their end. Files that appear later are always read from their start. Default `true`.
-    pub(super) from_start: Key<bool>,
+    /// What is read of the files that exist when the agent runs for the first time: `all`, rotated ones included;
+    /// `current`, those that are being written (none that is called like another one with a suffix); `none`, only what is
+    /// written from then on. Files that appear later are always read from their start. Default `all`.
+    pub(super) backfill: Key<Backfill>,
     /// Layout of the line heads: `auto` finds it out per file; otherwise `hdfs_v1`, `log4j`, `console`, `json`, or the
     /// `ConversionPattern` of the `log4j.properties`, such as `%d{ISO8601} %p %c: %m%n`. Default `auto`.
     pub(super) layout: Key<String>,
@@ -103,4 +104,16 @@ pub(super) struct RawSessions {
     /// How late an event may come, by the times in the log, to be put in its place among those of its block; what is
     /// later stays where it came, as the clock was set back. 0 to 86400, default 600.
     pub(super) reorder_s: Key<u64>,
+}
+
+/// What is read of the files that are there on the very first run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Backfill {
+    /// Every file, from its start.
+    All,
+    /// Rotated files are left out.
+    Current,
+    /// Every file from its end on.
+    None,
 }

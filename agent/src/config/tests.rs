@@ -94,7 +94,7 @@ zone = "Mars/Olympus"
 [logs]
 paths = ["/var/log/*.log", "/var/[log"]
 poll_interval_ms = 1
-from_start = "yes"
+backfill = "yes"
 endpoint = "http://collector:4318"
 [ship]
 endpoint = "htps://collector:4318"
@@ -106,7 +106,7 @@ x = 1
 "#;
     let told = told(text);
     let places: Vec<&str> = told.lines().filter(|line| line.starts_with("agent.toml:")).collect();
-    let starts = ["1:1", "2:8", "4:28", "5:20", "6:14", "7:1", "9:12", "10:15", "11:13", "12:21", "13:2"];
+    let starts = ["1:1", "2:8", "4:28", "5:20", "6:12", "7:1", "9:12", "10:15", "11:13", "12:21", "13:2"];
     assert_eq!(places.len(), starts.len(), "{told}");
     for (place, start) in places.iter().zip(starts) {
         assert!(place.starts_with(&format!("agent.toml:{start}: ")), "{place} is not at {start}:\n{told}");
@@ -114,7 +114,7 @@ x = 1
     for said in ["did you mean `node`?", "it belongs under [ship]", "https:// address", "zstd, gzip, none"] {
         assert!(told.contains(said), "{said} is not in\n{told}");
     }
-    assert!(told.contains("whole number of seconds") && told.contains("true or false"), "{told}");
+    assert!(told.contains("whole number of seconds") && told.contains("all, current, none"), "{told}");
 }
 
 #[test]

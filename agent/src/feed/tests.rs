@@ -1,5 +1,7 @@
 //! Tests of the feed with the embedded model, round by round; time is made up, no test waits.
 
+mod files;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
@@ -34,7 +36,7 @@ struct Scene {
 struct Process {
     feed: Feed,
     store: Arc<Store>,
-    _orders: std::sync::mpsc::Sender<Order>,
+    _orders: Orders,
     status: watch::Receiver<FeedStatus>,
 }
 
@@ -70,7 +72,7 @@ impl Scene {
     fn start_with(&self, (store, restored): (Store, Restored)) -> Process {
         let store = Arc::new(store);
         let (status, watched) = watch::channel(FeedStatus::default());
-        let (orders, ordered) = std::sync::mpsc::channel();
+        let (orders, ordered) = Orders::new();
         let model = crate::model::load(None).unwrap();
         let redact = self.config.redact.as_ref();
         let redactor =
@@ -86,7 +88,7 @@ impl Scene {
         let Ended::Paused(tail) = feed.pause().unwrap() else { panic!("not paused") };
         let restored = store.restored().unwrap();
         let (status, watched) = watch::channel(FeedStatus::default());
-        let (orders, ordered) = std::sync::mpsc::channel();
+        let (orders, ordered) = Orders::new();
         let model = crate::model::load(None).unwrap();
         let feed = Feed::new(
             &self.config,

@@ -1,13 +1,13 @@
 //! Feed and shipper on one configuration: made, started, told to make way or to end.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
-use crate::feed::{Ended, Feed, Order};
+use crate::feed::{Ended, Feed, Order, Orders};
 use crate::filter::Filters;
 use crate::otlp::Sender;
 use crate::redact::Redactor;
@@ -40,7 +40,7 @@ type Shipping = JoinHandle<Result<(), ShipError>>;
 /// A line that runs.
 pub(super) struct Line {
     /// Dropped to stop.
-    orders: mpsc::Sender<Order>,
+    orders: Orders,
     /// `None` once it has ended.
     feed: Option<oneshot::Receiver<Result<Ended, StateError>>>,
     shipping: Shipping,
@@ -86,7 +86,7 @@ impl Draft {
             From::Store(restored) => (Some(*restored), None, None),
             From::Line(tail, before) => (None, Some(*tail), Some(before)),
         };
-        let (orders, ordered) = mpsc::channel();
+        let (orders, ordered) = Orders::new();
         let (done, feed) = oneshot::channel();
         let run = move || {
             let mut restored = match restored {
@@ -115,8 +115,7 @@ impl Draft {
 impl Line {
     /// Tells the feed that no more lines will be written.
     pub(super) fn last_line(&self) {
-        // Nobody listens any more if the feed has failed, which is told elsewhere.
-        self.orders.send(Order::LastLine).ok();
+        self.orders.give(Order::LastLine);
     }
 
     /// Returns when it has ended by itself: after the last line, when all was shipped.
@@ -147,7 +146,7 @@ impl Line {
     /// When the feed failed.
     pub(super) async fn pause(&mut self) -> anyhow::Result<Box<Tail>> {
         // A feed that is not there to be told gives its error below.
-        self.orders.send(Order::Pause).ok();
+        self.orders.give(Order::Pause);
         let feed = self.feed.take().context("everything is read already")?;
         match feed_result(feed.await)? {
             Ended::Paused(tail) => Ok(tail),

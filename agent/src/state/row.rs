@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FILES, Meta, StateError, SteadyTime, Store};
 use crate::encoding::decode;
-use crate::files::{Fingerprint, Identity};
+use crate::files::{Anchor, Fingerprint, Identity};
 use crate::tail::{Phase, Saved};
 
 /// A file as stored.
@@ -24,6 +24,8 @@ pub(super) struct FileRow {
     pub(super) path: Vec<u8>,
     pub(super) identity: Identity,
     pub(super) fingerprint: Fingerprint,
+    pub(super) anchor: Anchor,
+    pub(super) size: u64,
     pub(super) checkpoint: u64,
     pub(super) phase: Phase,
     pub(super) ledger: Ledger,
@@ -36,6 +38,8 @@ impl FileRow {
             path: saved.path.as_os_str().as_bytes().to_vec(),
             identity: saved.identity,
             fingerprint: saved.fingerprint,
+            anchor: saved.anchor,
+            size: saved.size,
             checkpoint: state.checkpoint,
             phase: saved.phase,
             ledger: state.ledger,
@@ -50,6 +54,8 @@ impl FileRow {
             path: OsString::from_vec(self.path).into(),
             identity: self.identity,
             fingerprint: self.fingerprint,
+            anchor: self.anchor,
+            size: self.size,
             offset: self.checkpoint,
             phase: self.phase,
         };

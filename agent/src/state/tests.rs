@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::open::FILE_NAME;
 use super::spool::Spooled;
 use super::*;
-use crate::files::{Fingerprint, Identity};
+use crate::files::{Anchor, Fingerprint, Identity};
 use crate::otlp::tests::report;
 use crate::tail::Phase;
 
@@ -69,6 +69,8 @@ fn saved(id: u32, offset: u64) -> Saved {
         path: PathBuf::from(OsString::from_vec(b"/var/log/\xff.log".to_vec())),
         identity: Identity { device: 1, inode: u64::from(id) },
         fingerprint: Fingerprint::default(),
+        anchor: Anchor::behind(b"read", offset),
+        size: offset + 7,
         offset,
         phase: Phase::Ended { since_ms: 7 },
     }

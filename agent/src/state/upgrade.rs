@@ -1,7 +1,7 @@
 //! Stores of the format before: rewritten when they are opened, in one transaction.
 //!
-//! Format 2 lacked the templates, whether a file's next lines continue a record, and the time of the last commit, and
-//! had each session in a row of its own. Reports look as they did.
+//! Format 2 lacked the templates, whether a file's next lines continue a record, the anchors and sizes of files, and the
+//! time of the last commit, and had each session in a row of its own. Reports look as they did.
 
 use blocksift_detector::Ledger;
 use blocksift_detector::head::Level;
@@ -14,7 +14,7 @@ use super::error::Opening;
 use super::row::{FileRow, MetaRow};
 use super::{FILES, META, META_KEY, SESSIONS, SPOOL, SteadyTime};
 use crate::encoding::{self, EncodingError, decode_as, encode, pack};
-use crate::files::{Fingerprint, Identity};
+use crate::files::{Anchor, Fingerprint, Identity};
 use crate::tail::Phase;
 
 /// The format that can be upgraded.
@@ -134,7 +134,17 @@ fn meta(row: &[u8]) -> Result<Vec<u8>, EncodingError> {
 
 fn file(row: &[u8]) -> Result<Vec<u8>, EncodingError> {
     let OldFile { path, identity, fingerprint, checkpoint, phase, ledger } = decode_as(FORMAT, row)?;
-    encode(&FileRow { path, identity, fingerprint, checkpoint, phase, ledger, continues: None })
+    encode(&FileRow {
+        path,
+        identity,
+        fingerprint,
+        anchor: Anchor::default(),
+        size: checkpoint,
+        checkpoint,
+        phase,
+        ledger,
+        continues: None,
+    })
 }
 
 /// A row whose shape did not change.

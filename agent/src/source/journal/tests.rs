@@ -5,7 +5,7 @@ use blocksift_detector::{FileId, Ledger};
 use tempfile::TempDir;
 
 use super::*;
-use crate::files::Fingerprint;
+use crate::files::{Anchor, Fingerprint};
 use crate::state::Commit;
 use crate::tail::{Phase, Saved};
 
@@ -44,6 +44,8 @@ impl Scene {
             path: path.to_owned(),
             identity: Identity::of(&metadata),
             fingerprint: Fingerprint::default(),
+            anchor: Anchor::default(),
+            size: metadata.len(),
             offset: metadata.len(),
             phase: Phase::Followed,
         };

@@ -24,6 +24,11 @@ fn a_store_of_the_version_before_is_upgraded() {
             .iter()
             .map(|(saved, state)| {
                 assert_eq!((saved.id, saved.offset, state.continues), (state.file, state.checkpoint, None));
+                assert_eq!(
+                    (saved.anchor, saved.size),
+                    (Anchor::default(), saved.offset),
+                    "as far as is known"
+                );
                 (saved.path.as_path(), saved.phase, state.checkpoint, state.ledger.lines_read)
             })
             .collect();

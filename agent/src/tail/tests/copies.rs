@@ -1,0 +1,201 @@
+//! Contents that move to another file: copytruncate, compression, backups; and files that only look alike.
+
+use super::*;
+
+/// Some lines, more than a fingerprint holds.
+fn lines(name: &str) -> String {
+    (0..200).map(|line| format!("{name} line {line}\n")).collect()
+}
+
+impl Scene {
+    fn copy(&self, from: &str, to: &str) {
+        fs::copy(self.path(from), self.path(to)).unwrap();
+    }
+
+    fn truncate(&self, name: &str) {
+        File::options().write(true).open(self.path(name)).unwrap().set_len(0).unwrap();
+    }
+}
+
+#[test]
+fn copytruncate_between_two_looks_loses_and_repeats_nothing() {
+    let mut scene = Scene::new();
+    scene.append("a.log", &lines("first"));
+    assert_eq!(scene.text(1), lines("first"));
+    scene.append("a.log", "unread at rotation\n");
+    scene.copy("a.log", "a.log.1");
+    scene.truncate("a.log");
+    scene.append("a.log", "new\n");
+    assert_eq!(scene.text(3), "unread at rotation\nnew\n");
+    assert!(scene.gaps.is_empty());
+}
+
+#[test]
+fn a_copy_that_is_seen_before_the_truncation_is_not_read_twice() {
+    let mut scene = Scene::new();
+    let text = lines("first");
+    scene.append("a.log", &text);
+    assert_eq!(scene.text(1), text);
+    // The copy grows while it is made.
+    fs::write(scene.path("a.log.1"), &text[..100]).unwrap();
+    assert_eq!(scene.text(1), "");
+    fs::write(scene.path("a.log.1"), &text[..2_000]).unwrap();
+    assert_eq!(scene.text(1), "");
+    scene.append("a.log", "between\n");
+    scene.copy("a.log", "a.log.1");
+    assert_eq!(scene.text(1), "between\n");
+    scene.append("a.log", "read, but not in the copy\n");
+    assert_eq!(scene.text(1), "read, but not in the copy\n");
+    scene.restart();
+    scene.truncate("a.log");
+    scene.append("a.log", "new\n");
+    assert_eq!(scene.text(3), "new\n");
+    scene.restart();
+    scene.now_ms += 60_000;
+    assert_eq!(scene.text(3), "");
+    assert!(scene.gaps.is_empty());
+}
+
+#[test]
+fn a_chain_of_copytruncates_loses_and_repeats_nothing() {
+    let mut scene = Scene::new();
+    let mut written = String::new();
+    let mut came = String::new();
+    for turn in 0..6 {
+        let text = lines(&format!("turn {turn}"));
+        scene.append("a.log", &text);
+        written += &text;
+        if turn % 2 == 0 {
+            came += &scene.text(1);
+        }
+        for number in (1..5).rev() {
+            if scene.path(&format!("a.log.{number}")).exists() {
+                scene.rename(&format!("a.log.{number}"), &format!("a.log.{}", number + 1));
+            }
+        }
+        scene.copy("a.log", "a.log.1");
+        if turn == 2 {
+            came += &scene.text(1);
+        }
+        scene.truncate("a.log");
+        came += &scene.text(1);
+        if turn == 3 {
+            scene.restart();
+        }
+    }
+    came += &scene.text(3);
+    assert!(came == written, "{} bytes of {}", came.len(), written.len());
+    assert!(scene.gaps.is_empty());
+}
+
+#[test]
+fn a_copy_outside_the_globs_gives_what_was_unread() {
+    let mut scene = Scene::with(Backfill::All, "*.log");
+    scene.append("a.log", &lines("first"));
+    scene.text(1);
+    scene.restart();
+    scene.append("a.log", "written while the agent was stopped\n");
+    scene.copy("a.log", "a.log-20261126");
+    scene.truncate("a.log");
+    scene.append("a.log", "new\n");
+    assert_eq!(scene.text(3), "written while the agent was stopped\nnew\n");
+    assert!(scene.gaps.is_empty());
+}
+
+#[test]
+fn what_is_left_of_a_file_compressed_meanwhile_is_read_from_there() {
+    let mut scene = Scene::new();
+    scene.append("a.log", &lines("first"));
+    scene.text(1);
+    scene.restart();
+    scene.append("a.log", &lines("while the agent was stopped"));
+    scene.rename("a.log", "a.log.1");
+    scene.gzip("a.log.1");
+    scene.append("a.log", "new\n");
+    assert_eq!(scene.text(1), lines("while the agent was stopped") + "new\n");
+    let (path, records) = scene.tail.open(FileId(0)).unwrap();
+    assert!(path.ends_with("a.log.1.gz"));
+    assert_eq!(records.unwrap().record(0, 5).unwrap(), b"first");
+    assert!(scene.poll().is_empty());
+    scene.now_ms += 60_000;
+    assert_eq!(scene.poll(), ["0 ends"]);
+    scene.restart();
+    assert_eq!(scene.text(3), "");
+    assert!(scene.gaps.is_empty());
+}
+
+#[test]
+fn a_file_compressed_under_the_agents_hands_is_read_to_its_end_once() {
+    let mut scene = Scene::new();
+    scene.tail.logs.exclude.clear();
+    scene.append("a.log", &lines("first"));
+    scene.text(1);
+    scene.append("a.log", "unread at rotation\n");
+    scene.rename("a.log", "a.log.1");
+    scene.gzip("a.log.1");
+    scene.append("a.log", "new\n");
+    assert_eq!(scene.text(3), "unread at rotation\nnew\n");
+    fs::write(scene.path("a.log.2.zip"), b"PK\x03\x04 packed\n").unwrap();
+    assert_eq!(scene.text(3), "");
+    assert_eq!(scene.tail.counts().files_unreadable, 0);
+}
+
+#[test]
+fn a_backup_of_a_log_is_not_read() {
+    let mut scene = Scene::new();
+    scene.append("a.log", &lines("first"));
+    scene.text(1);
+    scene.copy("a.log", "a.log.bak");
+    scene.now_ms += 60_000;
+    scene.append("a.log", "more\n");
+    assert_eq!(scene.text(3), "more\n");
+}
+
+#[test]
+fn two_files_with_the_same_head_are_told_apart() {
+    let banner = "ulimit -a\n".repeat(200);
+    let mut scene = Scene::new();
+    scene.append("a.log", &format!("{banner}of a\n"));
+    scene.append("b.log", &format!("{banner}of b\n"));
+    let came = scene.text(1);
+    assert_eq!((came.matches("of a").count(), came.matches("of b").count()), (1, 1));
+    assert_eq!(came.len(), 2 * banner.len() + 10);
+    scene.restart();
+    scene.append("b.log", "more of b\n");
+    assert_eq!(scene.text(1), "more of b\n");
+}
+
+#[test]
+fn a_file_that_begins_like_another_one_is_read_whole_once_it_differs() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "banner\nof a\n");
+    scene.text(1);
+    scene.append("b.log", "banner\n");
+    assert_eq!(scene.text(1), "", "it may become a copy");
+    scene.append("b.log", "of b\n");
+    assert_eq!(scene.text(1), "banner\nof b\n");
+}
+
+#[test]
+fn a_short_file_that_stays_like_the_start_of_another_one_is_read_after_all() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "banner\nof a\n");
+    scene.text(1);
+    scene.append("b.log", "banner\n");
+    assert_eq!(scene.text(1), "");
+    scene.now_ms += 10_000;
+    assert_eq!(scene.text(1), "banner\n");
+}
+
+#[test]
+fn another_device_number_after_a_reboot_changes_nothing() {
+    let mut scene = Scene::new();
+    scene.append("a.log", &lines("first"));
+    scene.text(1);
+    scene.append("a.log", "more\n");
+    let mut saved = scene.tail.saved();
+    saved[0].identity.device += 1;
+    scene.tail = Tail::new(scene.tail.logs.clone(), saved, 1, false, DAY_MS);
+    assert_eq!(scene.text(3), "more\n");
+    assert!(scene.gaps.is_empty());
+}
