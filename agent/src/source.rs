@@ -9,12 +9,15 @@ mod forward;
 mod journal;
 mod otlp;
 mod stdin;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::config::Receive;
@@ -60,11 +63,11 @@ pub(crate) async fn start(
     let journal = Arc::new(Journal::open(&receive.directory, receive.bytes_max, Arc::clone(store))?);
     if let Some(address) = receive.forward {
         let listener = listen(address).await?;
-        tokio::spawn(forward::serve(listener, Arc::clone(&journal)));
+        tokio::spawn(serve(listener, Arc::clone(&journal), forward::receive));
     }
     if let Some(address) = receive.otlp {
         let listener = listen(address).await?;
-        tokio::spawn(otlp::serve(listener, Arc::clone(&journal)));
+        tokio::spawn(serve(listener, Arc::clone(&journal), otlp::receive));
     }
     if receive.stdin {
         stdin::start(journal, ended).map_err(SourceError::Thread)?;
@@ -80,8 +83,28 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, SourceError> {
     Ok(listener)
 }
 
+/// Has `receive` serve every connection until the process ends, at most [`CONNECTIONS_MAX`] at a time.
+async fn serve<Receiving>(
+    listener: TcpListener,
+    journal: Arc<Journal>,
+    receive: impl Fn(TcpStream, Arc<Journal>) -> Receiving,
+) where
+    Receiving: Future<Output = ()> + Send + 'static,
+{
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        // Nothing closes it.
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+        let receiving = receive(accept(&listener).await, Arc::clone(&journal));
+        tokio::spawn(async move {
+            receiving.await;
+            drop(permit);
+        });
+    }
+}
+
 /// Accepts for ever. A process without file descriptors left goes on when it has some again.
-async fn accept(listener: &TcpListener) -> tokio::net::TcpStream {
+async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,

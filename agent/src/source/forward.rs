@@ -12,13 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::journal::{Journal, JournalError};
-use super::{CONNECTIONS_MAX, accept};
 use crate::ship::chain;
 use message::Message;
 use msgpack::{Extent, Trouble};
@@ -43,26 +41,16 @@ enum Ended {
     Io(#[from] io::Error),
 }
 
-/// Receives until the process ends.
-pub(super) async fn serve(listener: TcpListener, journal: Arc<Journal>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        // Nothing closes it.
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-        let stream = accept(&listener).await;
-        let journal = Arc::clone(&journal);
-        tokio::spawn(async move {
-            match receive(stream, &journal).await {
-                Ok(()) => {}
-                Err(Ended::Io(error)) => debug!(%error, "connection of a shipper has ended"),
-                Err(error) => warn!(error = chain(&error), "connection of a shipper was ended"),
-            }
-            drop(permit);
-        });
+/// Receives from a shipper until its connection ends.
+pub(super) async fn receive(stream: TcpStream, journal: Arc<Journal>) {
+    match take(stream, &journal).await {
+        Ok(()) => {}
+        Err(Ended::Io(error)) => debug!(%error, "connection of a shipper has ended"),
+        Err(error) => warn!(error = chain(&error), "connection of a shipper was ended"),
     }
 }
 
-async fn receive(mut stream: TcpStream, journal: &Arc<Journal>) -> Result<(), Ended> {
+async fn take(mut stream: TcpStream, journal: &Arc<Journal>) -> Result<(), Ended> {
     let mut bytes = Vec::new();
     let mut extent = Extent::default();
     loop {

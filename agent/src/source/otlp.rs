@@ -23,13 +23,11 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::journal::{Journal, JournalError};
-use super::{CONNECTIONS_MAX, accept};
 use crate::ship::chain;
 
 /// Bytes of a request's body, compressed or not. Shippers send a few megabytes.
@@ -41,25 +39,15 @@ const RETRY_AFTER_S: &str = "1";
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
-/// Receives until the process ends.
-pub(super) async fn serve(listener: TcpListener, journal: Arc<Journal>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        // Nothing closes it.
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-        let stream = accept(&listener).await;
-        let journal = Arc::clone(&journal);
-        tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, Arc::clone(&journal)));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                debug!(%error, "connection of a shipper has ended");
-            }
-            drop(permit);
-        });
+/// Answers a shipper's requests until its connection ends.
+pub(super) async fn receive(stream: TcpStream, journal: Arc<Journal>) {
+    let service = service_fn(|request| answer(request, Arc::clone(&journal)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        debug!(%error, "connection of a shipper has ended");
     }
 }
 

@@ -1,15 +1,12 @@
 //! Tests of the receiver: what shippers send becomes lines in files, and is acknowledged when it is there.
 
-use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
 
 use proptest::prelude::*;
-use tempfile::TempDir;
 
 use super::msgpack::{Item, Reader};
 use super::*;
-use crate::state::Store;
+use crate::source::tests::Scene;
 
 fn text(text: &str) -> Vec<u8> {
     let mut bytes = vec![0xda];
@@ -115,30 +112,8 @@ proptest! {
     }
 }
 
-/// A receiver and its journal.
-struct Scene {
-    folder: TempDir,
-    address: SocketAddr,
-}
-
-impl Scene {
-    async fn new(bytes_max: u64) -> Self {
-        let folder = TempDir::new().unwrap();
-        let store = Arc::new(Store::open(&folder.path().join("state")).unwrap().0);
-        let journal = Arc::new(Journal::open(&folder.path().join("received"), bytes_max, store).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, journal));
-        Self { folder, address }
-    }
-
-    /// What each stream sent, in order of the files' numbers.
-    fn received(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder.path().join("received")).unwrap();
-        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-        paths.sort_by_key(|path| path.to_str().unwrap().rsplit('.').next().unwrap().to_owned());
-        paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
-    }
+async fn scene(journal_bytes_max: u64) -> Scene {
+    Scene::new(journal_bytes_max, receive).await
 }
 
 async fn acknowledged(stream: &mut TcpStream) -> String {
@@ -156,7 +131,7 @@ async fn acknowledged(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn what_is_acknowledged_is_in_a_file_of_its_stream_and_only_once() {
-    let scene = Scene::new(1 << 20).await;
+    let scene = scene(1 << 20).await;
     let mut stream = TcpStream::connect(scene.address).await.unwrap();
     for (tag, line, chunk) in [("a/../b", "one", "1"), ("other", "two", "2"), ("a/../b", "three", "3")] {
         let message = packed(tag, &[line], chunk);
@@ -177,7 +152,7 @@ async fn what_is_acknowledged_is_in_a_file_of_its_stream_and_only_once() {
 
 #[tokio::test]
 async fn what_is_no_message_ends_the_connection_and_no_other() {
-    let scene = Scene::new(1 << 20).await;
+    let scene = scene(1 << 20).await;
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xc1], &[0x92, 0x01, 0x90]] {
         let mut stream = TcpStream::connect(scene.address).await.unwrap();
         stream.write_all(garbage).await.unwrap();
@@ -193,7 +168,7 @@ async fn what_is_no_message_ends_the_connection_and_no_other() {
 
 #[tokio::test]
 async fn a_full_journal_acknowledges_nothing() {
-    let scene = Scene::new(4_096).await;
+    let scene = scene(4_096).await;
     let mut stream = TcpStream::connect(scene.address).await.unwrap();
     let line = "x".repeat(1_000);
     for chunk in ["1", "2", "3", "4"] {

@@ -1,50 +1,26 @@
 //! Tests of the receiver with the agent's own HTTP client.
 
-use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::*;
-use crate::state::Store;
+use crate::source::tests::Scene;
 
-struct Scene {
-    folder: TempDir,
-    address: SocketAddr,
+async fn scene(journal_bytes_max: u64) -> Scene {
+    Scene::new(journal_bytes_max, receive).await
 }
 
-impl Scene {
-    async fn new(bytes_max: u64) -> Self {
-        let folder = TempDir::new().unwrap();
-        let store = Arc::new(Store::open(&folder.path().join("state")).unwrap().0);
-        let journal = Arc::new(Journal::open(&folder.path().join("received"), bytes_max, store).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, journal));
-        Self { folder, address }
-    }
-
-    async fn post(&self, path: &str, kind: &str, encoding: &str, body: Vec<u8>) -> reqwest::Response {
-        // Fails if another test was first.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = client.post(format!("http://{}{path}", self.address));
-        let request = request.header("content-type", kind).header("content-encoding", encoding);
-        request.body(body).send().await.unwrap()
-    }
-
-    fn received(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder.path().join("received")).unwrap();
-        let mut texts: Vec<_> =
-            entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
-        texts.sort();
-        texts
-    }
+async fn post(scene: &Scene, path: &str, kind: &str, encoding: &str, body: Vec<u8>) -> reqwest::Response {
+    // Fails if another test was first.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.post(format!("http://{}{path}", scene.address));
+    let request = request.header("content-type", kind).header("content-encoding", encoding);
+    request.body(body).send().await.unwrap()
 }
 
 fn string(text: &str) -> Option<AnyValue> {
@@ -80,23 +56,24 @@ async fn bodies_become_lines_by_file_in_every_encoding() {
         ("zstd", zstd::encode_all(body.as_slice(), 0).unwrap()),
     ];
     for (encoding, body) in encodings {
-        let scene = Scene::new(1 << 20).await;
-        let answer = scene.post("/v1/logs", PROTOBUF, encoding, body).await;
+        let scene = scene(1 << 20).await;
+        let answer = post(&scene, "/v1/logs", PROTOBUF, encoding, body).await;
         assert_eq!(answer.status(), 200, "{encoding}");
         assert_eq!(scene.received(), ["one\n{\"message\":\"hm\"}\n", "two\n"]);
     }
-    let scene = Scene::new(1 << 20).await;
+    let scene = scene(1 << 20).await;
     let records = json!([{ "body": { "stringValue": "three" } }]);
     let json = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": records }] }] });
     let answer =
-        scene.post("/v1/logs", "application/json; charset=utf-8", "identity", json.to_string().into()).await;
+        post(&scene, "/v1/logs", "application/json; charset=utf-8", "identity", json.to_string().into())
+            .await;
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (200, "{}"));
     assert_eq!(scene.received(), ["three\n"]);
 }
 
 #[tokio::test]
 async fn what_cannot_be_taken_is_refused_with_the_status_that_says_why() {
-    let scene = Scene::new(1_000).await;
+    let scene = scene(1_000).await;
     let lines = |count: usize| request(vec![record("a", string(&"x".repeat(count)))]).encode_to_vec();
     let bomb = zstd::encode_all(vec![0; BODY_BYTES_MAX + 1].as_slice(), 0).unwrap();
     for (path, kind, encoding, body, status) in [
@@ -111,7 +88,7 @@ async fn what_cannot_be_taken_is_refused_with_the_status_that_says_why() {
         ("/v1/logs", PROTOBUF, "br", lines(1), 415),
         ("/v1/traces", PROTOBUF, "identity", lines(1), 404),
     ] {
-        let answer = scene.post(path, kind, encoding, body).await;
+        let answer = post(&scene, path, kind, encoding, body).await;
         assert_eq!(answer.status(), status, "{path} {kind} {encoding}");
         assert_eq!(answer.headers().contains_key("retry-after"), status == 503);
     }
