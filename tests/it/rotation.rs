@@ -196,6 +196,7 @@ fn lines_that_rotation_removed_unread_are_told_as_a_gap() {
     fs::write(node.log(), pieces[2]).unwrap();
     let mut agent = node.start_agent();
     collector.wait_for(Node::NAME, "gaps", 1);
+    assert_eq!(node.status()["files"]["gaps"], 1);
     let said = agent.output();
     assert!(said.contains("removed before they were read") && said.contains("hdfs.log"), "{said}");
     end(agent);

@@ -35,6 +35,10 @@ struct Files<'a> {
     lag_bytes: u64,
     /// Age of the oldest line that was not read yet, at most.
     lag_ms: u64,
+    /// Times that lines were removed before they were read.
+    gaps: u64,
+    /// Bytes of those lines, as far as they were seen.
+    gap_bytes: u64,
     /// At most 200, those with the most bytes to read.
     list: &'a [FileStatus],
 }
@@ -104,6 +108,8 @@ pub(super) fn document(board: &Board) -> Result<String, serde_json::Error> {
             unreadable: feed.files.files_unreadable,
             lag_bytes: feed.files.lag_bytes,
             lag_ms: feed.lag_ms(),
+            gaps: totals.gaps,
+            gap_bytes: totals.gap_bytes,
             list: &feed.listed,
         },
         sessions: Sessions {

@@ -18,7 +18,7 @@ const PREFIX: &str = "blocksift_agent_";
 const GAUGES: [&str; 2] = ["sessions_open", "sessions_flagged"];
 
 /// What the detector's totals mean.
-const TOTALS: [(&str, &str); 15] = [
+const TOTALS: [(&str, &str); 17] = [
     ("lines_read", "Lines read, the sum of the three classes that follow."),
     ("lines_in_sessions", "Lines of records that name a block."),
     ("lines_without_key", "Lines of records that name no block."),
@@ -34,6 +34,8 @@ const TOTALS: [(&str, &str); 15] = [
     ("cache_misses", "Windows that were not in the cache."),
     ("score_errors", "Times a session could not be scored because the model failed."),
     ("events_unknown", "Events in sessions whose template the model's vocabulary lacks."),
+    ("gaps", "Times that lines were removed before they were read."),
+    ("gap_bytes", "Bytes of those lines, as far as they were seen."),
 ];
 
 /// The status as text.

@@ -61,7 +61,7 @@ pub(super) enum Rotation {
     Rename,
     /// `.log` becomes `.log.2026-01-05` (`DailyRollingFileAppender`, Hadoop's DRFA).
     Date,
-    /// `.log` is copied elsewhere and emptied (logrotate's `copytruncate`).
+    /// `.log.1` becomes `.log.2`, `.log` is copied to `.log.1` and emptied (logrotate's `copytruncate`).
     CopyTruncate,
     /// `.log` is deleted.
     Delete,
@@ -73,9 +73,9 @@ const BACKUPS: u32 = 100;
 impl Rotation {
     pub(super) const ALL: [Self; 4] = [Self::Rename, Self::Date, Self::CopyTruncate, Self::Delete];
 
-    /// Whether the lines are gone for an agent that has not read them.
+    /// Whether the lines are gone for an agent that does not have the log open.
     pub(super) fn takes_lines(self) -> bool {
-        matches!(self, Self::CopyTruncate | Self::Delete)
+        self == Self::Delete
     }
 
     /// Rotates for the `turn`th time.
@@ -87,7 +87,8 @@ impl Rotation {
             }
             Self::Date => fs::rename(log, dated(log, turn)).unwrap(),
             Self::CopyTruncate => {
-                fs::copy(log, log.with_extension(format!("copy.{turn}"))).unwrap();
+                shift(log);
+                fs::copy(log, backup(log, 1)).unwrap();
                 fs::File::options().write(true).open(log).unwrap().set_len(0).unwrap();
             }
             Self::Delete => fs::remove_file(log).unwrap(),

@@ -148,7 +148,7 @@ fn a_stored_offset_beyond_the_end_is_noticed() {
     scene.append("a.log", "one\n");
     scene.poll();
     let mut saved = scene.tail.saved();
-    saved[0].offset = 1_000;
+    (saved[0].offset, saved[0].size) = (1_000, 1_000);
     scene.tail = Tail::new(scene.tail.logs.clone(), saved, 1, false, DAY_MS);
     assert_eq!(scene.poll(), ["0 ends", "1@0:one\n"]);
     assert_eq!(scene.gaps.len(), 1);

@@ -279,8 +279,9 @@ impl<A: Agent> Model<'_, A> {
         let gap_bytes_due = std::mem::take(&mut self.gap_bytes_due);
         self.commit();
         self.gap_bytes_due = gap_bytes_due;
-        for line in &mut self.lines {
-            line.read = line.durable;
+        for line in self.lines.iter_mut().filter(|line| line.read) {
+            // The last ones are read again, or are not: it depends on who reads.
+            (line.read, line.seen) = (line.durable, line.durable);
         }
     }
 
