@@ -33,16 +33,22 @@ impl Tail {
         if found.size == file.now().size {
             // Where a large copy ends, its original is truncated within a moment; if not, it is someone's backup.
             let short = found.size < Fingerprint::BYTES_MAX.into();
-            if short && file.quiet_ms(now_ms) >= END_AFTER_MS {
-                file.stand_alone(0);
-                return file.seen(found, now_ms);
+            if !short || file.quiet_ms(now_ms) < END_AFTER_MS {
+                return Ok(Seen::Same);
             }
-            return Ok(Seen::Same);
         }
         let Some(mut content) = Content::open(&found.path, found.identity)? else { return Ok(Seen::Same) };
         let original = self.files.iter_mut().find(|file| file.id() == of);
         let still = original.and_then(|file| is_copy(&mut content, found.size, file)).transpose()?;
         let Some(file) = self.files.get_mut(index) else { return Ok(Seen::Same) };
+        if found.size == file.now().size {
+            if still != Some(true) {
+                // After a long time without a look its original may be truncated by now, which this look tells.
+                return Ok(Seen::Same);
+            }
+            file.stand_alone(0);
+            return file.seen(found, now_ms);
+        }
         if still != Some(true) && !content.fits(file.now())? {
             // Another file with its inode.
             return Ok(Seen::Replaced);
