@@ -95,7 +95,7 @@ pub struct Detector {
     now_ms: i64,
     /// Of files that have ended, and of sessions before a restart.
     totals: Summary,
-    /// Cannot be missing: its settings are the default ones.
+    /// Missing only where the settings say so.
     miner: Option<Miner>,
     reports: VecDeque<Report>,
 }
@@ -122,7 +122,7 @@ impl Detector {
             judges: Vec::new(),
             now_ms: 0,
             totals: Summary::default(),
-            miner: Miner::new(MinerSettings::default()).ok(),
+            miner: settings.mine.then(|| Miner::new(MinerSettings::default()).ok()).flatten(),
             reports: VecDeque::new(),
             settings,
             model,

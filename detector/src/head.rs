@@ -13,7 +13,6 @@
 
 mod json;
 mod layout;
-mod object;
 mod pattern;
 mod stamp;
 mod text;

@@ -12,6 +12,7 @@ pub mod detector;
 pub mod exception;
 mod file;
 pub mod head;
+pub mod json;
 mod judge;
 pub mod key;
 pub mod ledger;

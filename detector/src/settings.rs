@@ -49,10 +49,15 @@ pub struct Settings {
     pub cache_max: usize,
     /// What varies in messages that the catalogue lacks; `None` are blocks, addresses, paths, ids and numbers.
     pub masks: Option<Masks>,
+    /// Whether what the catalogue lacks is mined, for [`Detector::unknown_templates`](crate::Detector::unknown_templates).
+    pub mine: bool,
     /// Templates kept of those the catalogue lacks; beyond it they share one.
     pub unknown_max: usize,
     /// Whether every session that is judged is reported, also where the verdict is normal and always was.
     pub report_all: bool,
+    /// Reports that may wait in each shard of the sessions before no further session that fell silent is judged; it is in
+    /// its turn at the next call. What has to make room is judged all the same.
+    pub reports_max: usize,
     /// Whether to note which sessions changed, for [`Detector::take_changes`](crate::Detector::take_changes).
     pub track_changes: bool,
 }
@@ -76,8 +81,10 @@ impl Default for Settings {
             keys_max: 1_000,
             cache_max: 4_096,
             masks: None,
+            mine: true,
             unknown_max: 1_000,
             report_all: false,
+            reports_max: usize::MAX,
             track_changes: false,
         }
     }

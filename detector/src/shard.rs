@@ -215,11 +215,12 @@ impl Shard {
         self.quieten(law, judge, i64::MAX);
     }
 
-    /// Scores the sessions that speak but are silent since `since_ms`.
+    /// Scores the sessions that speak but are silent since `since_ms`, as long as there is room for their reports.
     fn quieten(&mut self, law: Law<'_>, judge: &mut Judge, since_ms: i64) {
         let mut slots = std::mem::take(&mut self.oldest);
         loop {
-            self.sessions.take_oldest(&[List::Speaking], since_ms, BATCH, &mut slots);
+            let room = law.settings.reports_max.saturating_sub(self.reports.len());
+            self.sessions.take_oldest(&[List::Speaking], since_ms, room.min(BATCH), &mut slots);
             if slots.is_empty() {
                 break;
             }

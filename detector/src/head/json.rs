@@ -2,8 +2,8 @@
 //! GELF, Google Cloud) and Hadoop's `Log4Json`. Of members with the same meaning the most exact counts, of members
 //! with the same name the last. Text without escapes is borrowed from the line; the rest is unescaped into a buffer.
 
-use super::object::{Items, Members, Quoted, Value};
 use super::{Head, Level, stamp};
+use crate::json::{Items, Members, Quoted, Value};
 use crate::time::Zone;
 
 /// Causes of an exception that are followed; log4j2 writes each inside the one that it caused.

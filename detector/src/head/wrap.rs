@@ -2,8 +2,8 @@
 
 use memchr::memchr;
 
-use super::object::{Members, Quoted, Value};
 use super::{Level, stamp};
+use crate::json::{Members, Quoted, Value};
 use crate::time::Zone;
 
 /// What is around the lines of a file.

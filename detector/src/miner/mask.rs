@@ -1,7 +1,11 @@
 //! Masks: what varies in a message becomes a wildcard, so that the messages of one log statement become one text. The
 //! text is a function of the message and the masks alone.
 
+mod builtin;
+
+#[cfg(feature = "masks")]
 use regex_automata::meta::Regex;
+#[cfg(feature = "masks")]
 use regex_automata::util::syntax;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +60,9 @@ pub enum MaskError {
         /// As given.
         wildcard: String,
     },
+    /// This program was made without them.
+    #[error("this program has no masks but the built-in ones")]
+    NoEngine,
     /// The regex cannot be read.
     #[error("regex `{regex}` of mask `{wildcard}` cannot be read")]
     Regex {
@@ -88,12 +95,20 @@ pub enum MaskError {
     },
 }
 
-/// Masks compiled into one automaton.
+/// Masks compiled into one automaton; those used without settings are code.
 #[derive(Clone, Debug)]
 pub struct Masks {
-    regex: Regex,
+    finder: Finder,
     wildcards: Vec<String>,
     message_bytes_max: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Finder {
+    /// Finds what the default masks do.
+    Builtin,
+    #[cfg(feature = "masks")]
+    Regex(Box<Regex>),
 }
 
 impl Masks {
@@ -104,6 +119,59 @@ impl Masks {
     /// # Errors
     /// [`MaskError`] names the mask and says what is wrong with it.
     pub fn new(masks: &[Mask], message_bytes_max: usize) -> Result<Self, MaskError> {
+        let finder = if masks == Mask::defaults() { Finder::Builtin } else { Finder::compile(masks)? };
+        let wildcards = masks.iter().map(|mask| mask.wildcard.clone()).collect();
+        Ok(Self { finder, wildcards, message_bytes_max })
+    }
+
+    /// The text of a message. Bytes that are not UTF-8 become U+FFFD.
+    #[must_use]
+    pub fn mask(&self, message: &[u8]) -> String {
+        let mut text = String::new();
+        self.mask_into(message, &mut text);
+        text
+    }
+
+    /// As [`mask`](Self::mask); `text` is emptied first.
+    pub fn mask_into(&self, message: &[u8], text: &mut String) {
+        text.clear();
+        let message = String::from_utf8_lossy(message.get(..self.message_bytes_max).unwrap_or(message));
+        let mut end = 0;
+        match &self.finder {
+            Finder::Builtin => {
+                while let Some(found) = builtin::find(&message, end) {
+                    text.push_str(message.get(end..found.start).unwrap_or_default());
+                    text.push_str(found.wildcard);
+                    end = found.end;
+                }
+            }
+            #[cfg(feature = "masks")]
+            Finder::Regex(regex) => {
+                for found in regex.find_iter(message.as_ref()) {
+                    text.push_str(message.get(end..found.start()).unwrap_or_default());
+                    text.push_str(self.wildcards.get(found.pattern().as_usize()).map_or(ANY, String::as_str));
+                    end = found.end();
+                }
+            }
+        }
+        text.push_str(message.get(end..).unwrap_or_default());
+    }
+
+    /// The wildcards, in the order of their masks.
+    #[must_use]
+    pub fn wildcards(&self) -> &[String] {
+        &self.wildcards
+    }
+}
+
+impl Finder {
+    #[cfg(not(feature = "masks"))]
+    fn compile(_: &[Mask]) -> Result<Self, MaskError> {
+        Err(MaskError::NoEngine)
+    }
+
+    #[cfg(feature = "masks")]
+    fn compile(masks: &[Mask]) -> Result<Self, MaskError> {
         if masks.len() > MASKS_MAX {
             return Err(MaskError::Many { count: masks.len() });
         }
@@ -121,41 +189,12 @@ impl Masks {
                 Err(error) => return Err(MaskError::Regex { wildcard, regex, source: Box::new(error) }),
             }
         }
-        let regex = Regex::builder()
-            .build_many_from_hir(&parsed)
-            .map_err(|error| MaskError::Large { source: Box::new(error) })?;
-        let wildcards = masks.iter().map(|mask| mask.wildcard.clone()).collect();
-        Ok(Self { regex, wildcards, message_bytes_max })
-    }
-
-    /// The text of a message. Bytes that are not UTF-8 become U+FFFD.
-    #[must_use]
-    pub fn mask(&self, message: &[u8]) -> String {
-        let mut text = String::new();
-        self.mask_into(message, &mut text);
-        text
-    }
-
-    /// As [`mask`](Self::mask); `text` is emptied first.
-    pub fn mask_into(&self, message: &[u8], text: &mut String) {
-        text.clear();
-        let message = String::from_utf8_lossy(message.get(..self.message_bytes_max).unwrap_or(message));
-        let mut end = 0;
-        for found in self.regex.find_iter(message.as_ref()) {
-            text.push_str(message.get(end..found.start()).unwrap_or_default());
-            text.push_str(self.wildcards.get(found.pattern().as_usize()).map_or(ANY, String::as_str));
-            end = found.end();
-        }
-        text.push_str(message.get(end..).unwrap_or_default());
-    }
-
-    /// The wildcards, in the order of their masks.
-    #[must_use]
-    pub fn wildcards(&self) -> &[String] {
-        &self.wildcards
+        let regex = Regex::builder().build_many_from_hir(&parsed);
+        regex.map(Box::new).map(Self::Regex).map_err(|error| MaskError::Large { source: Box::new(error) })
     }
 }
 
+#[cfg(feature = "masks")]
 fn is_wildcard(text: &str) -> bool {
     let name = text.strip_prefix('<').and_then(|text| text.strip_suffix('>'));
     let fits = |name: &str| !name.is_empty() && !name.chars().any(char::is_whitespace);
@@ -231,8 +270,8 @@ mod tests {
         }
 
         #[test]
-        fn one_automaton_finds_what_one_regex_of_alternatives_finds(
-            message in "(blk_|BP-|-|/|file:|0x|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9]{1,3}\\.|[0-9a-fx_: é]){0,30}",
+        fn the_code_finds_what_one_regex_of_alternatives_finds(
+            message in "(blk_|BP-|-|/|file:|0x|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f-]{22}|[0-9]{1,3}\\.|[0-9a-fx_: é٣_-]|\\PC){0,30}",
         ) {
             let masks = Masks::new(&Mask::defaults(), 4_096).unwrap();
             prop_assert_eq!(masks.mask(message.as_bytes()), by_groups(&message));

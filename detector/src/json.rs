@@ -6,16 +6,17 @@ use memchr::memchr2;
 
 /// Text between quotes, still escaped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Quoted<'a> {
+pub struct Quoted<'a> {
     /// Without the quotes.
-    pub(super) raw: &'a [u8],
+    pub raw: &'a [u8],
     /// Whether a backslash is in it.
-    pub(super) escaped: bool,
+    pub escaped: bool,
 }
 
 /// The value of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
+    /// Between quotes.
     Text(Quoted<'a>),
     /// A number, `true`, `false` or `null`.
     Word(&'a [u8]),
@@ -27,12 +28,13 @@ pub(super) enum Value<'a> {
 
 impl<'a> Quoted<'a> {
     /// Text without escapes.
-    pub(super) fn plain(raw: &'a [u8]) -> Self {
+    #[must_use]
+    pub fn plain(raw: &'a [u8]) -> Self {
         Self { raw, escaped: false }
     }
 
     /// Appends the text to `out`, unescaped. What is no escape stays as it is; half a surrogate pair becomes U+FFFD.
-    pub(super) fn append_to(self, out: &mut Vec<u8>) {
+    pub fn append_to(self, out: &mut Vec<u8>) {
         let mut raw = self.raw;
         while let Some(at) = self.escaped.then(|| memchr::memchr(b'\\', raw)).flatten() {
             let (before, escape) = raw.split_at_checked(at).unwrap_or((raw, b""));
@@ -85,14 +87,23 @@ fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((value, rest))
 }
 
-/// The members of an object, or none if `text` does not start with a brace.
-pub(super) struct Members<'a> {
+/// The members of an object, or none if the text does not start with a brace.
+#[derive(Clone, Debug)]
+pub struct Members<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Members<'a> {
-    pub(super) fn of(text: &'a [u8]) -> Self {
+    /// Those of `text`.
+    #[must_use]
+    pub fn of(text: &'a [u8]) -> Self {
         Self { rest: text.strip_prefix(b"{").unwrap_or_default() }
+    }
+
+    /// Whether there was nothing but the closing brace behind the last member that was given.
+    #[must_use]
+    pub fn closed(&self) -> bool {
+        self.rest.trim_ascii() == b"}"
     }
 }
 
@@ -110,13 +121,16 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// The values of an array, or none if `text` does not start with a bracket.
-pub(super) struct Items<'a> {
+/// The values of an array, or none if the text does not start with a bracket.
+#[derive(Clone, Debug)]
+pub struct Items<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Items<'a> {
-    pub(super) fn of(text: &'a [u8]) -> Self {
+    /// Those of `text`.
+    #[must_use]
+    pub fn of(text: &'a [u8]) -> Self {
         Self { rest: text.strip_prefix(b"[").unwrap_or_default() }
     }
 }
