@@ -16,6 +16,7 @@ mod model;
 mod notify;
 mod otlp;
 mod output;
+mod pipe;
 mod predict;
 mod raw_lines;
 mod redact;
@@ -58,6 +59,7 @@ enum Command {
     /// Score ready-made token windows
     Predict(predict::Args),
     Doctor(doctor::Args),
+    Filter(pipe::Args),
     Replay(replay::Args),
     Run(run::Args),
     Test(cases::Args),
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Detect(args) => detect::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Filter(args) => pipe::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => cases::run(&args),

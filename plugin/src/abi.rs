@@ -1,84 +1,135 @@
-//! The border of the module: what a host calls, and the only place of this crate that may be unsafe. Here it is so only
-//! in that it names its exports: no pointer of the host's is followed. The host asks for room, writes there, and says
-//! what to do with it; answers lie where [`check_answer`] says until the next call.
+//! The border of the module, and the only place of this crate that may be unsafe: Fluent Bit's filter call, once per
+//! mode. The host copies tag and record into our memory, calls, and copies the answer, a text that a NUL ends; NULL
+//! drops the record. It frees nothing of ours, so answers lie in one buffer that the next call uses again.
 //!
-//! The state is taken out for each call and put back after it. A call that traps leaves none, and later ones say so.
-#![expect(unsafe_code, reason = "an export is an attribute that is called unsafe")]
+//! The state is taken out for each call and put back after it, so a call that traps leaves none, and the next one
+//! begins anew. Pointers are checked against the memory there is.
+#![expect(unsafe_code, reason = "hosts speak in pointers")]
 
+use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
+use std::ptr::null;
 
-use crate::check::Check;
+use crate::filter::Mode;
+use crate::host::{Host, Reply};
 
-/// What a call says that could not do its work.
-const FAILED: i32 = -1;
+/// The model that the module carries; `cargo xtask plugin --model` names another.
+const MODEL: &[u8] = include_bytes!(env!("BLOCKSIFT_PLUGIN_MODEL"));
+const PAGE_BYTES: usize = 65_536;
+/// Bytes of one piece of memory that a host may ask for. What the filter itself takes fits beside the largest.
+const ROOM_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+/// Room in front of a piece for its length; also its alignment, the largest that costs the allocator nothing.
+const HEAD_BYTES: usize = 8;
 
 thread_local! {
-    static CHECK: Cell<Option<Box<Check>>> = const { Cell::new(None) };
+    static HOST: Cell<Option<Box<Host>>> = const { Cell::new(None) };
 }
 
-/// Starts anew. `0`, or `-1` if the embedded model cannot be used.
+/// Every record passes, with block and template; verdicts ride along.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
-pub extern "C" fn check_start() -> i32 {
-    let Ok(check) = Check::new() else { return FAILED };
-    CHECK.set(Some(Box::new(check)));
-    0
+pub extern "C" fn blocksift_annotate(
+    tag: *const u8,
+    tag_len: u32,
+    seconds: u32,
+    nanoseconds: u32,
+    record: *const u8,
+    record_len: u32,
+) -> *const u8 {
+    take(Mode::Annotate, (tag, tag_len), (seconds, nanoseconds), (record, record_len))
 }
 
-/// Room for `len` bytes that the host writes before it calls [`check_push`]; null if there is none.
+/// Records of the log are dropped; reports and summaries leave in their place.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
-pub extern "C" fn check_room(len: u32) -> *mut u8 {
-    with(std::ptr::null_mut(), |check| check.room(len).as_mut_ptr())
+pub extern "C" fn blocksift_flagged(
+    tag: *const u8,
+    tag_len: u32,
+    seconds: u32,
+    nanoseconds: u32,
+    record: *const u8,
+    record_len: u32,
+) -> *const u8 {
+    take(Mode::Flagged, (tag, tag_len), (seconds, nanoseconds), (record, record_len))
 }
 
-/// Pushes what the host wrote as the bytes of a file at an offset.
+/// Every record passes; reports and summaries ride along.
 // SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
-pub extern "C" fn check_push(file: u32, offset: u64) -> i32 {
-    with(FAILED, |check| {
-        check.push(file, offset);
-        0
-    })
+pub extern "C" fn blocksift_shadow(
+    tag: *const u8,
+    tag_len: u32,
+    seconds: u32,
+    nanoseconds: u32,
+    record: *const u8,
+    record_len: u32,
+) -> *const u8 {
+    take(Mode::Shadow, (tag, tag_len), (seconds, nanoseconds), (record, record_len))
 }
 
-/// Tells the time.
-// SAFETY: no other symbol has this name.
+fn take(mode: Mode, tag: (*const u8, u32), time: (u32, u32), record: (*const u8, u32)) -> *const u8 {
+    let mut host = HOST.take().unwrap_or_else(|| Box::new(Host::new(MODEL)));
+    let reply = match bytes(record) {
+        Some(record) => host.take(mode, bytes(tag).unwrap_or_default(), time, record),
+        None => host.lost(mode, record.1),
+    };
+    let answer = match reply {
+        Reply::Unchanged => record.0,
+        Reply::Dropped => null(),
+        Reply::Text(text) => text.as_ptr(),
+    };
+    HOST.set(Some(host));
+    answer
+}
+
+/// What the host wrote; `None` for NULL, and for what is not all in our memory.
+fn bytes<'a>((start, len): (*const u8, u32)) -> Option<&'a [u8]> {
+    let memory = core::arch::wasm32::memory_size(0) * PAGE_BYTES;
+    let len = len as usize;
+    let end = (start as usize).checked_add(len)?;
+    if start.is_null() || end > memory {
+        return None;
+    }
+    // SAFETY: the range is in our memory, where every byte has a value, and nothing writes there before we return: the
+    // host waits for us, and the place is not one of our own pieces of memory, or a host wrote over them long before.
+    Some(unsafe { std::slice::from_raw_parts(start, len) })
+}
+
+/// Memory for the host, which puts tag and record there; NULL if there is none.
+// SAFETY: no other symbol has this name: without an operating system there is no C library.
 #[unsafe(no_mangle)]
-pub extern "C" fn check_tick(now_ms: i64) -> i32 {
-    with(FAILED, |check| {
-        check.tick(now_ms);
-        0
-    })
+pub extern "C" fn malloc(len: u32) -> *mut u8 {
+    let len = len as usize;
+    let layout = layout(len).filter(|_| len <= ROOM_BYTES_MAX);
+    let Some(layout) = layout else { return std::ptr::null_mut() };
+    // SAFETY: the layout has a size, that of its head at least.
+    let start = unsafe { alloc(layout) };
+    if start.is_null() {
+        return start;
+    }
+    // SAFETY: the piece has room for its head, and is aligned for more than a length.
+    unsafe {
+        start.cast::<usize>().write(len);
+        start.add(HEAD_BYTES)
+    }
 }
 
-/// Ends a file.
-// SAFETY: no other symbol has this name.
+/// Takes memory back that [`malloc`] gave.
+// SAFETY: no other symbol has this name, as above.
 #[unsafe(no_mangle)]
-pub extern "C" fn check_end_of_file(file: u32) -> i32 {
-    with(FAILED, |check| {
-        check.end_of_file(file);
-        0
-    })
+pub extern "C" fn free(place: *mut u8) {
+    if place.is_null() {
+        return;
+    }
+    // SAFETY: the host gives back what it got from `malloc`, which has a head with its length in front.
+    unsafe {
+        let start = place.sub(HEAD_BYTES);
+        if let Some(layout) = layout(start.cast::<usize>().read()) {
+            dealloc(start, layout);
+        }
+    }
 }
 
-/// Scores what is left, and makes the answer: how many bytes it has, or `-1`.
-// SAFETY: no other symbol has this name.
-#[unsafe(no_mangle)]
-pub extern "C" fn check_finish() -> i32 {
-    with(FAILED, |check| check.finish().ok().and_then(|len| i32::try_from(len).ok()).unwrap_or(FAILED))
-}
-
-/// Where the answer lies.
-// SAFETY: no other symbol has this name.
-#[unsafe(no_mangle)]
-pub extern "C" fn check_answer() -> *const u8 {
-    with(std::ptr::null(), |check| check.answer().as_ptr())
-}
-
-fn with<T>(otherwise: T, work: impl FnOnce(&mut Check) -> T) -> T {
-    let Some(mut check) = CHECK.take() else { return otherwise };
-    let result = work(&mut check);
-    CHECK.set(Some(check));
-    result
+fn layout(len: usize) -> Option<Layout> {
+    Layout::from_size_align(len.checked_add(HEAD_BYTES)?, HEAD_BYTES).ok()
 }

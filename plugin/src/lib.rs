@@ -1,29 +1,27 @@
-//! blocksift as a WASM filter: the detector inside log pipelines that people already run.
+//! blocksift in log pipelines that people already run: records in, records out, with the detector between.
 //!
-//! It will export the filter call of Fluent Bit (one record in, at most one record out, as JSON), pass every record on
-//! unchanged whatever happens, and add flagged sessions to the stream. The tag, the record and the answer will cross the
-//! border in one file, `abi.rs`. So far it says which version and which model files it goes with, and with the feature
-//! `check` it exports the detector as it is, so that a test can compare its reports with those of a native one.
+//! [`Filter`] is all of it: it takes a record, as JSON, and says what becomes of it. `blocksift-agent filter` calls it
+//! for each line of its input. In the WASM module, [`Host`] keeps one for each mode, and `abi.rs` is what hosts call.
+//! The path of a record: [`record`](self) finds the line in it, `node` brings the line to the detector of its node,
+//! `clock` tells the time by it, and what waits in `queue` leaves in its place or rides along.
 
-#[cfg(feature = "check")]
+#[cfg(target_arch = "wasm32")]
 pub mod abi;
-#[cfg(feature = "check")]
-pub mod check;
+mod annotation;
+mod clock;
+mod control;
+mod fields;
+mod filter;
+mod host;
+mod lines;
+mod node;
+mod queue;
+mod record;
+mod settings;
+mod stream;
 
-/// Version of the plugin and of the model files that it reads, as `<version> (model format <format>)`.
-#[must_use]
-pub fn version() -> String {
-    format!("{} (model format {})", env!("CARGO_PKG_VERSION"), blocksift_detector::model::FORMAT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn version_names_plugin_and_model_format() {
-        let format = format!("(model format {})", blocksift_detector::model::FORMAT);
-        assert!(version().starts_with(env!("CARGO_PKG_VERSION")));
-        assert!(version().ends_with(&format));
-    }
-}
+pub use fields::Fields;
+pub use filter::{Answer, Counts, Filter, Mode};
+pub use host::{Host, Reply};
+pub use record::Time;
+pub use settings::Settings;

@@ -1,5 +1,4 @@
-//! What `cargo xtask` and the tests share about wasm: how the module that exports the detector is built, and what hosts
-//! ask of any module of ours.
+//! What `cargo xtask` and the tests share about wasm: how the plugin's module is built, and what its hosts ask of it.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,40 +7,40 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{ExternalKind, Parser, Payload, Validator, WasmFeatures};
 
-/// What the modules are compiled for.
+/// What the module is compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 /// Names [`FLAGS`] to cargo.
-pub const FLAGS_VARIABLE: &str = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS";
-/// Memory that a module may take, 128 MiB.
-pub const FLAGS: &str = "-C link-arg=--max-memory=134217728";
-/// Environment variable that names a ready module with the feature `check`.
-pub const MODULE_VARIABLE: &str = "BLOCKSIFT_CHECK_MODULE";
+const FLAGS_VARIABLE: &str = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS";
+/// Memory that the module may take, 128 MiB.
+const FLAGS: &str = "-C link-arg=--max-memory=134217728";
+/// Environment variable that names a ready module.
+pub const MODULE_VARIABLE: &str = "BLOCKSIFT_PLUGIN_MODULE";
+/// Environment variable that names the program that runs a module in WAMR.
+pub const WAMR_VARIABLE: &str = "BLOCKSIFT_WAMR";
+/// Bytes of a module, at most.
+const SIZE_MAX: usize = 1 << 20;
+/// Functions that hosts look for.
+const EXPORTS: [&str; 6] =
+    ["memory", "malloc", "free", "blocksift_annotate", "blocksift_flagged", "blocksift_shadow"];
 
-/// Lets cargo build `package` for wasm in release mode, in a target folder of its own: another compiler, or another
-/// target, must not throw away what the workspace has built.
-pub fn build_arguments(command: &mut Command, package: &str, target: &Path) {
-    command.args(["build", "--release", "--target", TARGET, "--package", package, "--target-dir"]);
-    command.arg(target.join("wasm")).env(FLAGS_VARIABLE, FLAGS);
+/// Lets cargo build the plugin's module, in a target folder of its own: another compiler, or another target, must not
+/// throw away what the workspace has built.
+pub fn plugin_arguments(command: &mut Command, target: &Path) {
+    command.args(["build", "--profile", "plugin", "--target", TARGET, "--package", "blocksift-plugin"]);
+    command.arg("--target-dir").arg(target.join("wasm")).env(FLAGS_VARIABLE, FLAGS);
 }
 
-/// As [`build_arguments`], for the plugin with the exports that a test drives. With these and without them it is the
-/// same file, [`module_path`].
-pub fn check_module_arguments(command: &mut Command, target: &Path) {
-    build_arguments(command, "blocksift-plugin", target);
-    command.args(["--features", "check"]);
-}
-
-/// Where the plugin's module is when it is built.
+/// Where the module is when it is built.
 #[must_use]
 pub fn module_path(target: &Path) -> PathBuf {
-    target.join("wasm").join(TARGET).join("release/blocksift.wasm")
+    target.join("wasm").join(TARGET).join("plugin/blocksift.wasm")
 }
 
-/// The module that exports the detector: the one that `cargo xtask test` has built, or one that is built now.
-/// `Ok(None)` if this compiler cannot build for wasm.
-pub fn check_module() -> io::Result<Option<PathBuf>> {
+/// The module: the one that `cargo xtask test` has built, or one that is built now. `Ok(None)` if this compiler cannot
+/// build for wasm.
+pub fn plugin_module() -> io::Result<Option<PathBuf>> {
     if let Some(path) = env::var_os(MODULE_VARIABLE) {
         return Ok(Some(PathBuf::from(path)));
     }
@@ -54,7 +53,7 @@ pub fn check_module() -> io::Result<Option<PathBuf>> {
     let target = test.ancestors().nth(3).ok_or_else(|| io::Error::other("no target folder"))?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    check_module_arguments(&mut cargo, target);
+    plugin_arguments(&mut cargo, target);
     let status = cargo.status()?;
     if status.success() {
         Ok(Some(module_path(target)))
@@ -63,20 +62,36 @@ pub fn check_module() -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// Reads a module and checks that it has no imports and no SIMD: hosts such as Fluent Bit refuse both.
+/// Reads a module and checks that it is as its hosts need it: small, without imports and SIMD, which Fluent Bit refuses,
+/// and with the functions that they call.
 pub fn read_module(path: &Path) -> io::Result<Vec<u8>> {
     let bytes = fs::read(path)?;
-    check_bytes(&bytes)
+    check_bytes(&bytes, &EXPORTS)
         .map_err(|what| io::Error::other(format!("`{}` does not suit its hosts: {what}", path.display())))?;
     Ok(bytes)
 }
 
-fn check_bytes(bytes: &[u8]) -> Result<(), String> {
+fn check_bytes(bytes: &[u8], exports: &[&str]) -> Result<(), String> {
+    if bytes.len() > SIZE_MAX {
+        return Err(format!("it has {} bytes, {SIZE_MAX} are the limit", bytes.len()));
+    }
+    let mut missing = exports.to_vec();
     for payload in Parser::new(0).parse_all(bytes) {
-        let payload = payload.map_err(|error| error.to_string())?;
-        if matches!(payload, Payload::ImportSection(imports) if imports.count() > 0) {
-            return Err("it has imports".to_owned());
+        match payload.map_err(|error| error.to_string())? {
+            Payload::ImportSection(imports) if imports.count() > 0 => return Err("it has imports".to_owned()),
+            Payload::ExportSection(found) => {
+                for export in found {
+                    let export = export.map_err(|error| error.to_string())?;
+                    if matches!(export.kind, ExternalKind::Func | ExternalKind::Memory) {
+                        missing.retain(|name| *name != export.name);
+                    }
+                }
+            }
+            _ => {}
         }
+    }
+    if !missing.is_empty() {
+        return Err(format!("it does not export {}", missing.join(", ")));
     }
     // Without its `simd` feature the validator refuses every vector instruction.
     let features = WasmFeatures::default().difference(WasmFeatures::SIMD | WasmFeatures::RELAXED_SIMD);
@@ -95,11 +110,16 @@ mod tests {
     const SIMD: &[u8] = b"\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x0a\x17\x01\x15\x00\xfd\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x1a\x0b";
 
     #[test]
-    fn modules_with_imports_or_simd_are_refused() {
-        assert!(check_bytes(EMPTY).is_ok());
-        let import = check_bytes(&[EMPTY, IMPORT].concat()).unwrap_err();
+    fn modules_that_hosts_refuse_are_refused() {
+        assert!(check_bytes(EMPTY, &[]).is_ok());
+        let import = check_bytes(&[EMPTY, IMPORT].concat(), &[]).unwrap_err();
         assert_eq!(import, "it has imports");
-        let simd = check_bytes(&[EMPTY, SIMD].concat()).unwrap_err();
+        let simd = check_bytes(&[EMPTY, SIMD].concat(), &[]).unwrap_err();
         assert!(simd.to_lowercase().contains("simd"), "{simd}");
+        let export = check_bytes(EMPTY, &["malloc"]).unwrap_err();
+        assert_eq!(export, "it does not export malloc");
+        // A section without meaning of just that many bytes.
+        let large = [EMPTY, b"\x00\xfe\xff\x3f\x00", &[0; SIZE_MAX - 3]].concat();
+        assert!(check_bytes(&large, &[]).unwrap_err().contains("are the limit"));
     }
 }

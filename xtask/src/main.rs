@@ -1,5 +1,6 @@
 //! `cargo xtask`: the set-up and the checks of blocksift. `demo` shows it at work, `test` decides whether a change is
-//! good, `soak` does so at length, `simulate` writes a log to play with, `bench` measures.
+//! good, `soak` does so at length, `simulate` writes a log to play with, `bench` measures, `plugin`
+//! builds the WASM module.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -34,6 +35,8 @@ enum Task {
     Test(test::Arguments),
     /// Run the long forms of the tests: hundreds of kills, hours if you like.
     Soak(soak::Arguments),
+    /// Build the plugin: the WASM module for Fluent Bit.
+    Plugin(wasm::Arguments),
     /// Measure how fast it is; each figure with those of the same run that it is to be compared with.
     Bench(bench::Arguments),
     /// Write the log of a simulated cluster and what is true of it.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Plugin(arguments) => wasm::plugin(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Simulate(arguments) => simulate::run(&arguments),
     };

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use blocksift_tests::binaries;
-use blocksift_tests::wasm::MODULE_VARIABLE;
+use blocksift_tests::wasm::{MODULE_VARIABLE, WAMR_VARIABLE};
 use clap::ValueEnum;
 
 use crate::{cargo, tidy, wasm};
@@ -34,7 +34,7 @@ enum Step {
     Test,
     /// The checks that `cargo fuzz` runs too, with as many made-up inputs as fill about a minute each.
     Fuzz,
-    /// Detector and plugin for wasm32, without imports and SIMD.
+    /// The plugin for wasm32: small, without imports and SIMD.
     Wasm,
     /// Licences, sources and advisories of the dependencies.
     Deny,
@@ -134,11 +134,17 @@ fn install_chromium() {
 fn test(wasm_from_debian: bool) -> Result<Outcome> {
     install_chromium();
     cargo::run(cargo::cargo().args(["build", "--workspace", "--all-targets"]))?;
-    let module = wasm::check_module(wasm_from_debian)?;
+    let module = wasm::module(wasm_from_debian)?;
+    let wamr = wasm::wamr_host()?;
     let mut tests = cargo::cargo();
     tests.args(["test", "--workspace"]).env(binaries::FOLDER_VARIABLE, cargo::target_folder().join("debug"));
-    if let Some(module) = module {
-        tests.env(MODULE_VARIABLE, module);
+    for (variable, built) in [(MODULE_VARIABLE, module), (WAMR_VARIABLE, wamr)] {
+        match built {
+            Ok(path) => {
+                tests.env(variable, path);
+            }
+            Err(why) => println!("tests of the plugin SKIPPED: {why}"),
+        }
     }
     passed(&mut tests)
 }

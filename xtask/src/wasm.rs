@@ -1,18 +1,37 @@
-//! The wasm step: detector and plugin for wasm32-unknown-unknown, and what a host asks of the plugin's module.
+//! The plugin's module for wasm32-unknown-unknown, and what its hosts ask of it; `cargo xtask plugin` and the wasm step.
 //!
 //! The standard library for that target comes from rustup where it can fetch it, otherwise from Debian's packages,
 //! unpacked into the target folder. Nothing is installed in the system.
 
 mod debian;
+mod wamr;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use blocksift_tests::wasm::{self, TARGET};
 
 use crate::cargo;
 use crate::test::Outcome;
+
+pub(crate) use wamr::host as wamr_host;
+
+/// Names the model file to the plugin's build.
+const MODEL_VARIABLE: &str = "BLOCKSIFT_PLUGIN_MODEL";
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Model that the module carries.
+    #[arg(long, value_name = "FILE", default_value = "models/hdfs-v1.onnx")]
+    model: PathBuf,
+    /// Put the module here.
+    #[arg(short, long, value_name = "FILE", default_value = "blocksift.wasm")]
+    output: PathBuf,
+    /// Build with the compiler of Debian's packages even where rustup has the target.
+    #[arg(long)]
+    from_debian: bool,
+}
 
 /// What compiles for wasm.
 enum Toolchain {
@@ -22,35 +41,43 @@ enum Toolchain {
     Debian(debian::Toolchain),
 }
 
-/// Builds both crates and checks the plugin's module.
-pub(crate) fn check(from_debian: bool) -> Result<Outcome> {
-    let toolchain = match find(from_debian) {
-        Ok(toolchain) => toolchain,
-        Err(error) => return Ok(Outcome::Skipped(format!("there is no compiler for {TARGET}: {error:#}"))),
-    };
+/// Builds the module with a model of choice.
+pub(crate) fn plugin(arguments: &Arguments) -> Result<()> {
+    let model = arguments.model.canonicalize();
+    let model = model.with_context(|| format!("there is no model `{}`", arguments.model.display()))?;
+    // With one that it cannot use the module would pass everything unchanged.
+    let check = ["run", "--quiet", "--package", "blocksift-plugin", "--example", "model", "--"];
+    cargo::run(cargo::cargo().args(check).arg(&model))?;
+    let toolchain = find(arguments.from_debian)?;
     let target = cargo::target_folder();
-    cargo::run(build(&toolchain, "blocksift-detector", &target).arg("--no-default-features"))?;
-    cargo::run(&mut build(&toolchain, "blocksift-plugin", &target))?;
-    report(&wasm::module_path(&target))?;
-    Ok(Outcome::Passed)
-}
-
-/// Builds the module that the end-to-end tests drive; `None` where nothing compiles for wasm.
-pub(crate) fn check_module(from_debian: bool) -> Result<Option<PathBuf>> {
-    let toolchain = match find(from_debian) {
-        Ok(toolchain) => toolchain,
-        Err(error) => {
-            println!("there is no compiler for {TARGET}, so its test skips: {error:#}");
-            return Ok(None);
-        }
-    };
-    let target = cargo::target_folder();
-    let mut command = cargo::cargo();
-    wasm::check_module_arguments(&mut command, &target);
-    cargo::run(with_toolchain(&mut command, &toolchain))?;
+    cargo::run(build(&toolchain, &target).env(MODEL_VARIABLE, &model))?;
     let module = wasm::module_path(&target);
     report(&module)?;
-    Ok(Some(module))
+    std::fs::copy(&module, &arguments.output)
+        .with_context(|| format!("`{}` cannot be written", arguments.output.display()))?;
+    println!("{}: for Fluent Bit 4.1 or newer, see plugin/README.md", arguments.output.display());
+    Ok(())
+}
+
+/// Builds the module and checks it.
+pub(crate) fn check(from_debian: bool) -> Result<Outcome> {
+    Ok(match module(from_debian)? {
+        Ok(_) => Outcome::Passed,
+        Err(why) => Outcome::Skipped(why),
+    })
+}
+
+/// The module that ships, built and checked; why not where nothing compiles for wasm.
+pub(crate) fn module(from_debian: bool) -> Result<Result<PathBuf, String>> {
+    let toolchain = match find(from_debian) {
+        Ok(toolchain) => toolchain,
+        Err(error) => return Ok(Err(format!("there is no compiler for {TARGET}: {error:#}"))),
+    };
+    let target = cargo::target_folder();
+    cargo::run(&mut build(&toolchain, &target))?;
+    let module = wasm::module_path(&target);
+    report(&module)?;
+    Ok(Ok(module))
 }
 
 fn find(from_debian: bool) -> Result<Toolchain> {
@@ -75,14 +102,9 @@ fn has_target() -> Result<bool> {
     Ok(Path::new(folder.trim()).is_dir())
 }
 
-fn build(toolchain: &Toolchain, package: &str, target: &Path) -> Command {
+fn build(toolchain: &Toolchain, target: &Path) -> Command {
     let mut command = cargo::cargo();
-    wasm::build_arguments(&mut command, package, target);
-    with_toolchain(&mut command, toolchain);
-    command
-}
-
-fn with_toolchain<'a>(command: &'a mut Command, toolchain: &Toolchain) -> &'a mut Command {
+    wasm::plugin_arguments(&mut command, target);
     if let Toolchain::Debian(debian) = toolchain {
         command.args(["-Z", "build-std=std,panic_abort"]).envs(debian.environment());
     }

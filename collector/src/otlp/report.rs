@@ -1,7 +1,7 @@
 //! One OTLP log record as one [`Report`], checked and bounded, ready to be stored.
 //!
 //! The mapping is the agent's, backwards: attribute `blocksift.<field>` is a field of the report, the body holds its
-//! events. A field that is missing, of another type or out of bounds rejects the whole report with a reason; reasons
+//! events. Or the body is the report as a whole: that is how Fluent Bit sends the records of the plugin. A field that is missing, of another type or out of bounds rejects the whole report with a reason; reasons
 //! never quote the record.
 
 use blocksift_detector::Report;
@@ -70,10 +70,16 @@ fn report(record: LogRecord) -> Result<Report, Reject> {
             fields.insert(field.to_owned(), value::json(attribute.value));
         }
     }
-    if record.event_name != EVENT_NAME && !fields.contains_key("id") {
-        return Err(Reject::Foreign);
+    let is_report = record.event_name == EVENT_NAME || fields.contains_key("id");
+    match value::json(record.body) {
+        Value::Object(body) if !is_report && body.contains_key("id") && body.contains_key("events") => {
+            fields = body;
+        }
+        _ if !is_report => return Err(Reject::Foreign),
+        events => {
+            fields.insert("events".to_owned(), events);
+        }
     }
-    fields.insert("events".to_owned(), value::json(record.body));
     serde_json::from_value(Value::Object(fields)).map_err(|error| shape(&error))
 }
 
@@ -184,7 +190,7 @@ fn block(text: &str) -> Option<Option<i64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{report as sample, to_record};
+    use super::super::tests::{any_value, report as sample, to_record};
     use super::*;
 
     fn row(change: impl FnOnce(&mut Report)) -> Result<Row, Reject> {
@@ -203,6 +209,16 @@ mod tests {
         assert_eq!(serde_json::from_str::<Report>(&body).unwrap(), sent);
         assert_eq!(row.id, 0x0123_4567_89ab_cdef);
         assert_eq!((row.events, row.flagged, row.end_ms), (2, true, 1_226_262_918_000));
+    }
+
+    #[test]
+    fn a_body_may_be_the_whole_report() {
+        let sent = sample();
+        let record =
+            LogRecord { body: any_value(serde_json::to_value(&sent).unwrap()), ..LogRecord::default() };
+        assert_eq!(report(record).unwrap(), sent);
+        let other = LogRecord { body: any_value(serde_json::json!({ "id": "x" })), ..LogRecord::default() };
+        assert!(matches!(report(other), Err(Reject::Foreign)));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(crate) fn report() -> Report {
     }
 }
 
-fn any_value(value: Value) -> Option<AnyValue> {
+pub(crate) fn any_value(value: Value) -> Option<AnyValue> {
     let value = match value {
         Value::Null => None,
         Value::Bool(flag) => Some(Any::BoolValue(flag)),
