@@ -80,7 +80,7 @@ pub struct Filter {
     nodes: Vec<Node>,
     annotator: Annotator,
     clock: Clock,
-    ticked_ms: i64,
+    ticked_ms: Option<i64>,
     summed_ms: Option<i64>,
     /// Sessions are left that a flush is to score.
     is_flushing: bool,
@@ -134,7 +134,7 @@ impl Filter {
             nodes: Vec::new(),
             annotator: Annotator::new(),
             clock: Clock::default(),
-            ticked_ms: 0,
+            ticked_ms: None,
             summed_ms: None,
             is_flushing: false,
             queue: Queue::default(),
@@ -148,24 +148,23 @@ impl Filter {
     pub fn take(&mut self, tag: &[u8], time: Time, record: &[u8]) -> Answer<'_> {
         self.counts.records += 1;
         let now_ms = self.clock.tell(time.ms(), self.settings.idle_timeout_ms());
+        // Before the record is added: what was silent until it came has fallen silent.
+        self.advance(now_ms);
         let Some(mut read) = Record::read(&self.names, record) else {
             self.counts.records_unread += 1;
-            self.advance(now_ms);
             return Answer::Unchanged;
         };
         if let Some(own) = read.own.filter(|_| read.members == 1 && self.may_control(tag)) {
             self.counts.records_control += 1;
-            return self.control(Control::read(own), now_ms);
+            return self.control(Control::read(own));
         }
         self.line.clear();
         if !read.append_line(time, &mut self.line) {
             self.counts.records_unread += 1;
-            self.advance(now_ms);
             return self.pass(&read, record);
         }
         let Some(node) = self.node_of(&read) else {
             self.counts.records_beyond_nodes += 1;
-            self.advance(now_ms);
             return Answer::Unchanged;
         };
         self.counts.records_read += 1;
@@ -174,7 +173,6 @@ impl Filter {
             node.add(read.stream, tag, &self.line, now_ms);
         }
         self.collect();
-        self.advance(now_ms);
         match self.mode {
             Mode::Flagged => self.replace(),
             Mode::Annotate | Mode::Shadow => self.pass(&read, record),
@@ -246,7 +244,7 @@ impl Filter {
     }
 
     /// Position of the node that a record is of; `None` if there is no room for it. One that names none is of the node
-    /// that was heard of first, or of the one in the settings.
+    /// that was heard of first, or of the one in the settings, which makes room for one that has a name.
     fn node_of(&mut self, read: &Record<'_>) -> Option<usize> {
         let name = read.node();
         let found = match name {
@@ -257,20 +255,25 @@ impl Filter {
             return found;
         }
         if self.nodes.len() >= as_usize(self.settings.nodes_max) {
-            return None;
+            let unnamed = self.nodes.iter().position(|node| !node.is_named)?;
+            Self::settle(&mut self.nodes.remove(unnamed), self.mode, &mut self.queue);
         }
+        let is_named = name.is_some();
         let name = name.unwrap_or(&self.settings.node);
-        self.nodes.push(Node::new(name, &self.model, &self.settings, self.mode == Mode::Annotate));
+        let mut node = Node::new(name, &self.model, &self.settings, self.mode == Mode::Annotate);
+        node.is_named = is_named;
+        self.nodes.push(node);
         Some(self.nodes.len() - 1)
     }
 
     /// Scores what fell silent, if it is time to look and there is room for what comes of it.
     fn advance(&mut self, now_ms: i64) {
         self.go_on_flushing();
-        if now_ms.saturating_sub(self.ticked_ms).abs() < TICK_MS || self.queue.is_long() {
+        let is_early = self.ticked_ms.is_some_and(|ticked_ms| now_ms.saturating_sub(ticked_ms) < TICK_MS);
+        if is_early || self.queue.is_long() {
             return;
         }
-        self.ticked_ms = now_ms;
+        self.ticked_ms = Some(now_ms);
         for node in &mut self.nodes {
             node.tick(now_ms);
         }
@@ -287,7 +290,7 @@ impl Filter {
         while self.is_flushing && !self.queue.is_long() {
             let before = self.queue.len();
             for node in &mut self.nodes {
-                node.finish(self.ticked_ms);
+                node.finish();
             }
             self.collect();
             self.is_flushing = self.queue.len() > before;
@@ -298,6 +301,19 @@ impl Filter {
     fn collect(&mut self) {
         for node in &mut self.nodes {
             Self::collect_node(node, self.mode, &mut self.queue);
+        }
+    }
+
+    /// Scores whatever is left of a node that is given up.
+    fn settle(node: &mut Node, mode: Mode, queue: &mut Queue) {
+        loop {
+            node.finish();
+            let before = queue.len() as u64 + queue.dropped;
+            Self::collect_node(node, mode, queue);
+            // Each round scores a session more, whether there is room for its report or not.
+            if queue.len() as u64 + queue.dropped == before {
+                break;
+            }
         }
     }
 
@@ -370,12 +386,9 @@ impl Filter {
         }
     }
 
-    fn control(&mut self, control: Control, now_ms: i64) -> Answer<'_> {
+    fn control(&mut self, control: Control) -> Answer<'_> {
         let reply = match control {
-            Control::Tick => {
-                self.advance(now_ms);
-                return self.replace();
-            }
+            Control::Tick => return self.replace(),
             Control::Flush => {
                 self.flush();
                 Reply::Flushed { waiting: self.queue.len(), unfinished: self.is_flushing }
@@ -396,15 +409,7 @@ impl Filter {
             return false;
         }
         for node in &mut self.nodes {
-            // There is a session less to be scored each time, and room in the end, or it is counted.
-            loop {
-                node.finish(self.ticked_ms);
-                let before = self.queue.len() as u64 + self.queue.dropped;
-                Self::collect_node(node, self.mode, &mut self.queue);
-                if self.queue.len() as u64 + self.queue.dropped == before {
-                    break;
-                }
-            }
+            Self::settle(node, self.mode, &mut self.queue);
         }
         self.nodes.clear();
         self.is_flushing = false;

@@ -17,6 +17,8 @@ const CONTINUED_WITHIN_MS: i64 = 2_000;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: String,
+    /// Whether a record named it.
+    pub(crate) is_named: bool,
     pub(crate) detector: Detector,
     streams: Streams,
     lines: Lines,
@@ -30,12 +32,15 @@ struct Pending {
     file: FileId,
     offset: u64,
     bytes: Vec<u8>,
+    /// When the last of them came.
+    heard_ms: i64,
 }
 
 impl Node {
     pub(crate) fn new(name: &str, model: &Model, settings: &Settings, report_all: bool) -> Self {
         Self {
             name: name.to_owned(),
+            is_named: false,
             detector: Detector::new(settings.model(model), settings.detector(name, report_all)),
             streams: Streams::new(),
             lines: Lines::new(settings.part(settings.lines_bytes_max)),
@@ -51,7 +56,7 @@ impl Node {
         let is_next = self.pending.file == stream.file && self.pending.bytes.len() < PENDING_BYTES_MAX;
         let end = stream.end;
         if !is_next || ended.is_some() {
-            Self::push(&mut self.detector, &mut self.pending, now_ms);
+            Self::push(&mut self.detector, &mut self.pending);
             self.pending.file = stream.file;
             self.pending.offset = end;
         } else if self.pending.bytes.is_empty() {
@@ -60,6 +65,7 @@ impl Node {
         if let Some(file) = ended {
             self.detector.end_of_file(file);
         }
+        self.pending.heard_ms = now_ms;
         let mut start = 0;
         for end in memchr_iter(b'\n', text).chain([text.len()]) {
             let line = text.get(start..end).unwrap_or_default();
@@ -71,11 +77,11 @@ impl Node {
         }
     }
 
-    fn push(detector: &mut Detector, pending: &mut Pending, now_ms: i64) {
+    fn push(detector: &mut Detector, pending: &mut Pending) {
         if pending.bytes.is_empty() {
             return;
         }
-        detector.set_time(now_ms, now_ms);
+        detector.set_time(pending.heard_ms, pending.heard_ms);
         // What comes of it is taken by whoever called.
         detector.push(pending.file, pending.offset, &pending.bytes);
         pending.bytes.clear();
@@ -83,7 +89,7 @@ impl Node {
 
     /// Tells the time: scores what has fallen silent.
     pub(crate) fn tick(&mut self, now_ms: i64) {
-        Self::push(&mut self.detector, &mut self.pending, now_ms);
+        Self::push(&mut self.detector, &mut self.pending);
         for file in self.streams.waited(now_ms.saturating_sub(CONTINUED_WITHIN_MS)) {
             self.detector.close_records(file);
         }
@@ -91,8 +97,8 @@ impl Node {
     }
 
     /// Takes the last records to be complete and scores sessions as far as there is room for their reports.
-    pub(crate) fn finish(&mut self, now_ms: i64) {
-        Self::push(&mut self.detector, &mut self.pending, now_ms);
+    pub(crate) fn finish(&mut self) {
+        Self::push(&mut self.detector, &mut self.pending);
         for file in self.streams.waited(i64::MAX) {
             self.detector.close_records(file);
         }
