@@ -67,6 +67,8 @@ pub(crate) enum Part {
 /// Number of parts.
 pub(crate) const PARTS: usize = 9;
 
+type Text = Box<[u8]>;
+
 /// A name and what the member is for.
 #[derive(Clone, Debug)]
 pub(crate) struct Name {
@@ -74,8 +76,8 @@ pub(crate) struct Name {
     /// Of the names of its part the best is 0.
     pub(crate) rank: u8,
     /// Where the name has a dot, what is before it and what is behind it.
-    pub(crate) inner: Option<(Box<[u8]>, Box<[u8]>)>,
-    pub(crate) whole: Box<[u8]>,
+    pub(crate) inner: Option<(Text, Text)>,
+    pub(crate) whole: Text,
 }
 
 /// All names.
@@ -114,7 +116,7 @@ fn length_bit(key: &[u8]) -> u64 {
     1 << key.len().min(LENGTHS)
 }
 
-fn boxed(text: &str) -> Box<[u8]> {
+fn boxed(text: &str) -> Text {
     text.as_bytes().into()
 }
 

@@ -39,7 +39,7 @@ pub enum Mode {
 }
 
 /// What becomes of one record.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'a> {
     /// It passes as it is.
     Unchanged,

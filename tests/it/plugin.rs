@@ -42,8 +42,12 @@ fn module() -> Option<PathBuf> {
 }
 
 /// Not by a macro: the output of a test that passes is not shown.
+fn say(text: &str) {
+    stderr().write_all(text.as_bytes()).unwrap();
+}
+
 fn skip(why: &str) {
-    writeln!(stderr(), "SKIPPED: {why}").unwrap();
+    say(&format!("SKIPPED: {why}\n"));
 }
 
 /// Logs of Hadoop of 2008 and of Hadoop 3, with faults.
@@ -216,7 +220,7 @@ fn the_flagged_set_is_that_of_detect_in_any_order_of_chunks() {
     match wamr(&path, Mode::Flagged, &records) {
         Some((answers, measured)) => {
             assert_eq!(flagged(&answers), expected);
-            write!(stderr(), "WAMR: {measured}").unwrap();
+            say(&format!("WAMR: {measured}"));
         }
         None => skip("WAMR was not built, see `cargo xtask test`; the module ran in wasmtime alone"),
     }
