@@ -112,6 +112,8 @@ struct Line {
     whole: bool,
     /// Whether a process committed that it was read.
     durable: bool,
+    /// Whether a process may have: the last ones wait for more with some, and do not with others.
+    perhaps_durable: bool,
     /// Whether this process has seen that it is there.
     seen: bool,
 }
@@ -218,6 +220,7 @@ impl<A: Agent> Model<'_, A> {
                 read: false,
                 whole: false,
                 durable: false,
+                perhaps_durable: false,
                 seen: false,
             });
         }
@@ -257,6 +260,7 @@ impl<A: Agent> Model<'_, A> {
         lines.sort_by_key(|line| line.contents);
         for line in lines.into_iter().rev() {
             line.durable |= line.contents == later;
+            line.perhaps_durable = true;
             if line.whole {
                 later = line.contents;
             }
@@ -279,9 +283,8 @@ impl<A: Agent> Model<'_, A> {
         let gap_bytes_due = std::mem::take(&mut self.gap_bytes_due);
         self.commit();
         self.gap_bytes_due = gap_bytes_due;
-        for line in self.lines.iter_mut().filter(|line| line.read) {
-            // The last ones are read again, or are not: it depends on who reads.
-            (line.read, line.seen) = (line.durable, line.durable);
+        for line in &mut self.lines {
+            line.read = line.durable;
         }
     }
 
@@ -301,7 +304,7 @@ impl<A: Agent> Model<'_, A> {
     fn destroy(&mut self, contents: usize, cut: bool) {
         for line in self.lines.iter_mut().filter(|line| line.there && line.contents == contents) {
             line.there = false;
-            if cut && line.seen && !line.read {
+            if cut && line.seen && !line.read && !line.perhaps_durable {
                 self.gap_bytes_due += line.bytes - 1;
             }
         }
