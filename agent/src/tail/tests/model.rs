@@ -104,6 +104,8 @@ struct Line {
     /// Number of the contents that it is in.
     contents: usize,
     bytes: u64,
+    /// Whether its end is not written, and never will be once its file was rotated.
+    open: bool,
     /// Whether it is on disk.
     there: bool,
     /// Whether this process has read it.
@@ -202,6 +204,9 @@ impl<A: Agent> Model<'_, A> {
 
     fn write(&mut self, lines: usize, partial: bool) {
         let mut text = if self.partial { "\n".to_owned() } else { String::new() };
+        if let Some(last) = self.lines.last_mut().filter(|_| self.partial) {
+            last.open = false;
+        }
         for at in 0..lines {
             let number = self.lines.len();
             let (minute, second) = (number / 60 % 60, number % 60);
@@ -209,13 +214,14 @@ impl<A: Agent> Model<'_, A> {
                 "081109 20{minute:02}{second:02} 148 WARN dfs.DataNode$DataXceiver: something odd with blk_{number}"
             );
             text += &line;
-            let end = if partial && at + 1 == lines { "" } else { "\n" };
-            text += end;
+            let open = partial && at + 1 == lines;
+            text += if open { "" } else { "\n" };
             let bytes = (line.len() + 1) as u64;
             let contents = self.contents;
             self.lines.push(Line {
                 contents,
                 bytes,
+                open,
                 there: true,
                 read: false,
                 whole: false,
@@ -232,10 +238,9 @@ impl<A: Agent> Model<'_, A> {
     fn round(&mut self, commit: bool) {
         if self.agent.is_running() {
             self.agent.round(self.now_ms, commit);
-            let open = self.partial.then(|| self.lines.len().saturating_sub(1));
-            for (number, line) in self.lines.iter_mut().enumerate().filter(|(_, line)| line.there) {
+            for line in self.lines.iter_mut().filter(|line| line.there) {
                 (line.read, line.seen) = (true, true);
-                line.whole = Some(number) != open;
+                line.whole = !line.open;
             }
             if commit {
                 self.commit();
