@@ -9,11 +9,14 @@ mod rivals;
 mod table;
 mod usage;
 
+use std::env;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use blocksift_tests::binaries::FOLDER_VARIABLE;
 use clap::Subcommand;
 
+use crate::cargo;
 use figures::Figures;
 
 #[derive(clap::Args)]
@@ -44,4 +47,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Bench::Detector(arguments) => detector::run(arguments, &mut figures)?,
     }
     arguments.json.as_deref().map_or(Ok(()), |path| figures.write(path))
+}
+
+/// The folder of the binaries that are measured: built in release mode, unless ready ones are named.
+fn binaries(packages: &[&str]) -> Result<PathBuf> {
+    if let Some(folder) = env::var_os(FOLDER_VARIABLE) {
+        return Ok(folder.into());
+    }
+    println!("building {} in release mode", packages.join(" and "));
+    let packages = packages.iter().flat_map(|package| ["-p", package]);
+    cargo::run(cargo::cargo().args(["build", "--release"]).args(packages))?;
+    Ok(cargo::target_folder().join("release"))
 }

@@ -4,7 +4,6 @@
 
 mod load;
 
-use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,11 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use blocksift_tests::binaries::FOLDER_VARIABLE;
 use blocksift_tests::http;
 use blocksift_tests::process::{Process, poll};
 use serde_json::Value;
 
+use super::binaries;
 use super::figures::Figures;
 use super::table::Table;
 use super::usage::{Resident, Taken, Usage};
@@ -71,7 +70,7 @@ struct Seen {
 }
 
 pub(crate) fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
-    let binaries = binaries()?;
+    let binaries = binaries(&["blocksift-agent", "blocksift-collector"])?;
     // Not in /tmp, which may be memory: what the agent writes to the disk is counted.
     let target = cargo::target_folder().join("bench");
     fs::create_dir_all(&target)?;
@@ -79,17 +78,6 @@ pub(crate) fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
     let seen = measure(arguments, &binaries, folder.path())?;
     println!("{}", tell(arguments, &seen, figures)?);
     Ok(())
-}
-
-/// The folder of the binaries that are measured: built in release mode, unless ready ones are named.
-fn binaries() -> Result<PathBuf> {
-    if let Some(folder) = env::var_os(FOLDER_VARIABLE) {
-        return Ok(folder.into());
-    }
-    println!("building agent and collector in release mode");
-    let packages = ["build", "--release", "-p", "blocksift-agent", "-p", "blocksift-collector"];
-    cargo::run(cargo::cargo().args(packages))?;
-    Ok(cargo::target_folder().join("release"))
 }
 
 fn measure(arguments: &Arguments, binaries: &Path, folder: &Path) -> Result<Seen> {

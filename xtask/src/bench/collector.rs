@@ -3,19 +3,18 @@
 
 mod otlp;
 
-use std::env;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use blocksift_tests::binaries::FOLDER_VARIABLE;
 use blocksift_tests::http;
 use blocksift_tests::process::Process;
 
+use super::binaries;
 use super::figures::Figures;
 use super::table::Table;
 use super::usage::Usage;
@@ -48,7 +47,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
-    let binaries = binaries()?;
+    let binaries = binaries(&["blocksift-collector"])?;
     // Not in /tmp, which may be memory.
     let target = cargo::target_folder().join("bench");
     fs::create_dir_all(&target)?;
@@ -85,16 +84,6 @@ pub(crate) fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
         bail!("the collector failed; it printed:\n{}", collector.output());
     }
     Ok(())
-}
-
-/// The folder of the binary that is measured: built in release mode, unless a ready one is named.
-fn binaries() -> Result<PathBuf> {
-    if let Some(folder) = env::var_os(FOLDER_VARIABLE) {
-        return Ok(folder.into());
-    }
-    println!("building the collector in release mode");
-    cargo::run(cargo::cargo().args(["build", "--release", "-p", "blocksift-collector"]))?;
-    Ok(cargo::target_folder().join("release"))
 }
 
 fn start(binaries: &Path, folder: &Path) -> Result<(Process, SocketAddr)> {
