@@ -156,7 +156,12 @@ impl Heads {
     pub fn new(layout: Option<Layout>, line_bytes_max: usize) -> Self {
         Self {
             finder: Finder { configured: layout, pinned: None },
-            unwrapped: Unwrapped { line_bytes_max, whole: Vec::new(), parts: [Vec::new(), Vec::new()] },
+            unwrapped: Unwrapped {
+                line_bytes_max,
+                whole: Vec::new(),
+                parts: [Vec::new(), Vec::new()],
+                waits: false,
+            },
             scratch: Vec::new(),
         }
     }
@@ -164,6 +169,10 @@ impl Heads {
     /// What `line`, which is without its line end, is.
     #[inline]
     pub fn parse<'a>(&'a mut self, line: &'a [u8], zone: &mut Zone) -> Parsed<'a> {
+        if self.unwrapped.waits && Wrapped::by_runtime(line).is_none() {
+            // Whoever wrote this line, it was no container runtime: the rest will not come.
+            self.forget_partial();
+        }
         let head = match self.finder.pinned {
             Some(Pinned { wrapper: Wrapper::None, form: Form::Log4j }) => text::log4j(line, zone),
             Some(Pinned { wrapper: Wrapper::None, form: Form::HdfsV1 }) => text::hdfs_v1(line, zone),
@@ -185,6 +194,12 @@ impl Heads {
     /// Forgets the parts of a line that wait for the rest, at the end of a file.
     pub fn forget_partial(&mut self) {
         self.unwrapped.parts.iter_mut().for_each(Vec::clear);
+        self.unwrapped.waits = false;
+    }
+
+    /// Whether parts of a line wait for the rest: what the next lines are depends on them.
+    pub(crate) fn waits(&self) -> bool {
+        self.unwrapped.waits
     }
 
     #[inline(never)]
@@ -322,18 +337,21 @@ struct Unwrapped {
     whole: Vec<u8>,
     /// What came so far of a line that was split, of standard output and standard error.
     parts: [Vec<u8>; 2],
+    /// Whether there are any.
+    waits: bool,
 }
 
 impl Unwrapped {
     /// The whole line, or nothing if its end has not come.
     fn line<'a>(&'a mut self, wrapped: &Wrapped<'a>) -> Option<&'a [u8]> {
         let [stdout, stderr] = &mut self.parts;
-        let parts = if wrapped.is_stderr { stderr } else { stdout };
+        let (parts, others) = if wrapped.is_stderr { (stderr, stdout) } else { (stdout, stderr) };
         if wrapped.ends && parts.is_empty() && !wrapped.text.escaped {
             return Some(wrapped.text.raw);
         }
         wrapped.text.append_to(parts);
         parts.truncate(self.line_bytes_max);
+        self.waits = !wrapped.ends || !others.is_empty();
         if !wrapped.ends {
             return None;
         }

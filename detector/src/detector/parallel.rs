@@ -96,7 +96,7 @@ impl Detector {
         first.parser.push(grammar, known, bytes.get(..start).unwrap_or_default(), &mut first.batch);
         // Cuts are of no use if the rest of a line that the container runtime split is still to come, or if they were
         // looked for with another layout.
-        let useless = known.records.split.is_some() || known.heads.layout() != layout;
+        let useless = known.heads.waits() || known.heads.layout() != layout;
         let cuts = if useless { Vec::new() } else { cuts };
         if !cuts.is_empty() {
             close_record(grammar, &mut known.records, &mut first.batch);
@@ -108,7 +108,7 @@ impl Detector {
         let (mut parsed, mut last) = (start, 0);
         for (at, piece) in pieces.into_iter().enumerate() {
             let same_layout = piece.file.heads.layout() == known.heads.layout();
-            let went_on = same_layout && piece.file.records.split.is_none();
+            let went_on = same_layout && !piece.file.heads.waits();
             parsed += piece.bytes.len();
             last = at;
             known.take(piece.file);

@@ -69,6 +69,34 @@ fn it_does_not_matter_who_does_the_work() {
 }
 
 #[test]
+fn a_part_whose_rest_never_came_goes_with_the_line_that_follows() {
+    let time = "2024-05-06T07:08:09";
+    let part = format!(r#"{{"log":"about blk_8","stream":"stdout","time":"{time}Z"}}"#);
+    let error = format!(r#"{{"log":"an error\n","stream":"stderr","time":"{time}Z"}}"#);
+    let end = format!(r#"{{"log":"no more of it\n","stream":"stdout","time":"{time}Z"}}"#);
+    for between in [&[][..], &[error.as_str()]] {
+        let mut log = Log::new(7);
+        while log.bytes.len() < LARGE {
+            log.record(6);
+            log.line(&end);
+            log.record(6);
+            log.line(&part);
+            between.iter().for_each(|line| log.line(line));
+        }
+        let log = log.bytes;
+        for layout in [None, Some("hdfs_v1")] {
+            let settings =
+                Settings { layout: layout.map(|layout| layout.parse().unwrap()), ..Settings::default() };
+            let whole = run(&log, &settings, &[log.len()], None);
+            assert_eq!(whole.ledger.lines_in_sessions, 0, "a part on its own is not read");
+            for sizes in [&[log.len()][..], &[33_000, 65_000, 5]] {
+                equal_outcomes(&whole, &run(&log, &settings, sizes, Some(&Turned { count: 2, by: 3 })));
+            }
+        }
+    }
+}
+
+#[test]
 fn threads_give_what_one_gives() {
     let log = Log::of(6, &HDFS_V1, LARGE);
     let whole = run(&log, &Settings::default(), &[log.len()], None);
