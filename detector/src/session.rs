@@ -145,20 +145,19 @@ impl Sessions {
         // First all places in the index, then all sessions: a wait for one is a wait for all.
         std::hint::black_box(hashes.iter().fold(0, |all, &hash| all ^ self.index.touch(hash)));
         slots.clear();
-        slots.extend(hashes.iter().map(|&hash| self.index.find(hash, |_| true).unwrap_or(NONE)));
+        slots.extend(hashes.iter().map(|&hash| self.index.all(hash).next().unwrap_or(NONE)));
         std::hint::black_box(
             slots.iter().filter_map(|&slot| at(&self.slots, slot)).fold(0, |all, it| all ^ it.id),
         );
     }
 
     /// The session of a block, which is at `guess` if that is still right. One whose pool is not known yet takes the
-    /// pool given.
+    /// pool given; where several pools have the block and none is given, it is the session that was active last.
     pub(crate) fn find(&mut self, block: BlockId, pool: PoolId, guess: Slot) -> Option<Slot> {
-        let slot = if self.get(guess).is_some_and(|session| session.is_of(block, pool)) {
-            guess
-        } else {
-            self.look_up(block, pool)?
-        };
+        // A session without a pool is the only one of its block.
+        let is_sure = |session: &Session| session.pool == pool || session.pool.0 == 0;
+        let guessed = self.get(guess).filter(|session| session.is_of(block, pool));
+        let slot = if guessed.is_some_and(is_sure) { guess } else { self.look_up(block, pool)? };
         if let Some(session) = self.get_mut(slot)
             && session.pool.0 == 0
         {
@@ -168,9 +167,10 @@ impl Sessions {
     }
 
     fn look_up(&self, block: BlockId, pool: PoolId) -> Option<Slot> {
-        let hash = self.hasher.hash_one(block);
-        let slots = &self.slots;
-        self.index.find(hash, |slot| at(slots, slot).is_some_and(|session| session.is_of(block, pool)))
+        let its = |slot| at(&self.slots, slot).filter(|session| session.is_of(block, pool));
+        let slots = self.index.all(self.hasher.hash_one(block));
+        // Not the first one found: that would depend on what came and went before.
+        slots.filter_map(|slot| Some((its(slot)?.order, slot))).max().map(|(_, slot)| slot)
     }
 
     /// Adds a session without events, which speaks.

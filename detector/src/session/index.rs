@@ -39,20 +39,19 @@ impl Index {
         self.places.get(self.home(hash)).copied().unwrap_or(EMPTY)
     }
 
-    /// The first slot with this hash that `is` the one.
+    /// The slots with this hash.
     #[inline]
-    pub(super) fn find(&self, hash: u64, is: impl Fn(Slot) -> bool) -> Option<Slot> {
+    pub(super) fn all(&self, hash: u64) -> impl Iterator<Item = Slot> {
         let mut at = self.home(hash);
-        loop {
-            let place = *self.places.get(at)?;
-            if place == EMPTY {
-                return None;
+        std::iter::from_fn(move || {
+            loop {
+                let place = *self.places.get(at).filter(|place| **place != EMPTY)?;
+                at = self.behind(at);
+                if tag(place) == tag(hash) {
+                    return Some(slot(place));
+                }
             }
-            if tag(place) == tag(hash) && is(slot(place)) {
-                return Some(slot(place));
-            }
-            at = self.behind(at);
-        }
+        })
     }
 
     /// Adds a slot.
@@ -158,7 +157,7 @@ mod tests {
                 }
                 prop_assert_eq!(index.len(), all.len());
                 for slot in 0..80 {
-                    let found = index.find(hash(slot), |other| other == slot);
+                    let found = index.all(hash(slot)).find(|&other| other == slot);
                     prop_assert_eq!(found, all.get(&slot).copied());
                 }
             }

@@ -72,6 +72,19 @@ fn a_block_without_pool_is_the_one_with_pool() {
 }
 
 #[test]
+fn a_block_without_pool_is_the_last_active_of_several_with_one() {
+    let mut sessions = Sessions::new();
+    let of_pool = |sessions: &mut Sessions, pool| sessions.insert(BlockId(7), PoolId(pool), u64::from(pool));
+    let slots = [of_pool(&mut sessions, 1), of_pool(&mut sessions, 2)];
+    for guess in [NONE, slots[0], slots[1]] {
+        assert_eq!(sessions.find(BlockId(7), PoolId(0), guess), Some(slots[1]));
+        assert_eq!(sessions.find(BlockId(7), PoolId(1), guess), Some(slots[0]));
+    }
+    sessions.add(slots[0], &event(1, 1), 0, LIMITS);
+    assert_eq!(sessions.find(BlockId(7), PoolId(0), slots[1]), Some(slots[0]));
+}
+
+#[test]
 fn the_least_recently_active_comes_first_in_either_list() {
     let mut sessions = Sessions::new();
     let slots: Vec<Slot> = (0..3).map(|block| insert(&mut sessions, block)).collect();
