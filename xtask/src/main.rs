@@ -10,6 +10,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod hdfs;
 mod simulate;
 mod soak;
 mod test;
@@ -39,6 +40,8 @@ enum Task {
     Plugin(wasm::Arguments),
     /// Measure how fast it is; each figure with those of the same run that it is to be compared with.
     Bench(bench::Arguments),
+    /// Run a real HDFS on this machine, put load on it and inject faults.
+    Hdfs(hdfs::Arguments),
     /// Write the log of a simulated cluster and what is true of it.
     Simulate(simulate::Arguments),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Plugin(arguments) => wasm::plugin(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Hdfs(arguments) => hdfs::run(&arguments),
         Task::Simulate(arguments) => simulate::run(&arguments),
     };
     match outcome {

@@ -1,0 +1,95 @@
+//! The programs: Hadoop's jars as Maven brings them, and our clients compiled against them. Kept under `target`, so the
+//! network is needed once for each version.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Site;
+
+/// Version of Hadoop that is run when none is asked for.
+pub const HADOOP: &str = "3.4.1";
+/// What Java 17 has to open for Hadoop.
+const OPENS: [&str; 3] = ["java.base/java.lang", "java.base/java.util", "java.base/java.nio"];
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Artifacts {
+    jars: PathBuf,
+    classes: PathBuf,
+}
+
+impl Artifacts {
+    /// Brings what is not there yet. `sources` is `tests/hdfs`, `target` where builds go.
+    ///
+    /// # Errors
+    /// Says in one line what is missing: Java, Maven, or a repository that Maven reaches.
+    pub fn fetch(sources: &Path, target: &Path, version: &str) -> io::Result<Self> {
+        let folder = target.join("hdfs").join(version);
+        let artifacts = Self { jars: folder.join("jars"), classes: folder.join("classes") };
+        fs::create_dir_all(&folder)?;
+        // The folder appears whole or not at all.
+        if !artifacts.jars.exists() {
+            let partial = folder.join("jars.partial");
+            let mut maven = Command::new("mvn");
+            maven
+                .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+                .arg(format!("-Dhadoop.version={version}"))
+                .arg(format!("-DoutputDirectory={}", partial.display()))
+                .arg("-f")
+                .arg(sources.join("pom.xml"));
+            said(&mut maven, "Maven cannot bring Hadoop")?;
+            fs::rename(&partial, &artifacts.jars)?;
+        }
+        let mut javac = Command::new("javac");
+        javac.args(["-nowarn", "-Xlint:none", "-cp"]).arg(format!("{}/*", artifacts.jars.display()));
+        javac.arg("-d").arg(&artifacts.classes).arg(sources.join("Load.java"));
+        said(&mut javac, "the clients cannot be compiled")?;
+        Ok(artifacts)
+    }
+
+    /// A JVM of the site, without its class. It dies with the thread that starts it, however that ends.
+    #[must_use]
+    pub fn java(&self, site: &Site, node: &str, log: &Path) -> Command {
+        let mut java = Command::new("setpriv");
+        java.args(["--pdeathsig", "KILL", "nice", "-n", "5", "java"]);
+        java.args(["-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Duser.timezone=UTC"]);
+        java.args(["-Djava.net.preferIPv4Stack=true"]);
+        java.args(OPENS.map(|opened| format!("--add-opens={opened}=ALL-UNNAMED")));
+        let (data, rpc) = site.ports(node);
+        let properties = [
+            ("folder", site.folder.display().to_string()),
+            ("node.folder", site.node_folder(node).display().to_string()),
+            ("namenode.port", site.namenode.to_string()),
+            ("datanode.port", data.to_string()),
+            ("datanode.ipc.port", rpc.to_string()),
+            ("log", log.display().to_string()),
+        ];
+        java.args(properties.map(|(name, value)| format!("-Dblocksift.{name}={value}")));
+        let conf = site.folder.join("conf");
+        java.arg("-cp").arg(format!(
+            "{}:{}:{}/*",
+            conf.display(),
+            self.classes.display(),
+            self.jars.display()
+        ));
+        java.stdin(Stdio::null());
+        java
+    }
+}
+
+/// Runs a command; its failure is one line.
+fn said(command: &mut Command, what: &str) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| {
+        let program = command.get_program().display().to_string();
+        io::Error::new(error.kind(), format!("{what}: `{program}` cannot be started ({error})"))
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let line = text.lines().find(|line| line.to_lowercase().contains("error")).unwrap_or("it says nothing");
+    Err(io::Error::other(format!("{what}: {line}")))
+}
