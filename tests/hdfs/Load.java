@@ -76,7 +76,7 @@ public class Load {
                     operate(random, what, files, id, made);
                 }
                 done[0]++;
-            } catch (IOException error) {
+            } catch (IOException | RuntimeException error) {
                 done[1]++;
             }
         }
