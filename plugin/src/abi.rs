@@ -8,7 +8,7 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
-use std::ptr::null;
+use std::ptr::{null, null_mut};
 
 use crate::filter::Mode;
 use crate::host::{Host, Reply};
@@ -18,11 +18,15 @@ const MODEL: &[u8] = include_bytes!(env!("BLOCKSIFT_PLUGIN_MODEL"));
 const PAGE_BYTES: usize = 65_536;
 /// Bytes of one piece of memory that a host may ask for. What the filter itself takes fits beside the largest.
 const ROOM_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+/// Bytes of a piece that is kept for the next record, enough for most.
+const KEPT_BYTES: usize = 1_024;
 /// Room in front of a piece for its length; also its alignment, the largest that costs the allocator nothing.
 const HEAD_BYTES: usize = 8;
 
 thread_local! {
     static HOST: Cell<Option<Box<Host>>> = const { Cell::new(None) };
+    /// Pieces of memory that wait for the next record: the host asks for two with each.
+    static KEPT: [Cell<*mut u8>; 2] = const { [const { Cell::new(null_mut()) }; 2] };
 }
 
 /// Every record passes, with block and template; verdicts ride along.
@@ -100,8 +104,14 @@ fn bytes<'a>((start, len): (*const u8, u32)) -> Option<&'a [u8]> {
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc(len: u32) -> *mut u8 {
     let len = len as usize;
-    let layout = layout(len).filter(|_| len <= ROOM_BYTES_MAX);
-    let Some(layout) = layout else { return std::ptr::null_mut() };
+    if len <= KEPT_BYTES
+        && let Some(kept) = kept()
+    {
+        return kept;
+    }
+    // Small pieces are all alike, so that each fits where another was.
+    let layout = layout(len.max(KEPT_BYTES)).filter(|_| len <= ROOM_BYTES_MAX);
+    let Some(layout) = layout else { return null_mut() };
     // SAFETY: the layout has a size, that of its head at least.
     let start = unsafe { alloc(layout) };
     if start.is_null() {
@@ -109,7 +119,7 @@ pub extern "C" fn malloc(len: u32) -> *mut u8 {
     }
     // SAFETY: the piece has room for its head, and is aligned for more than a length.
     unsafe {
-        start.cast::<usize>().write(len);
+        start.cast::<usize>().write(len.max(KEPT_BYTES));
         start.add(HEAD_BYTES)
     }
 }
@@ -124,10 +134,27 @@ pub extern "C" fn free(place: *mut u8) {
     // SAFETY: the host gives back what it got from `malloc`, which has a head with its length in front.
     unsafe {
         let start = place.sub(HEAD_BYTES);
-        if let Some(layout) = layout(start.cast::<usize>().read()) {
+        let len = start.cast::<usize>().read();
+        if len == KEPT_BYTES && keep(place) {
+            return;
+        }
+        if let Some(layout) = layout(len) {
             dealloc(start, layout);
         }
     }
+}
+
+/// A piece that was kept, which is kept no longer.
+fn kept() -> Option<*mut u8> {
+    KEPT.with(|kept| kept.iter().map(|place| place.replace(null_mut())).find(|place| !place.is_null()))
+}
+
+/// Keeps a piece of [`KEPT_BYTES`]; `false` where enough are kept.
+fn keep(place: *mut u8) -> bool {
+    KEPT.with(|kept| {
+        let empty = kept.iter().find(|kept| kept.get().is_null());
+        empty.map(|kept| kept.set(place)).is_some()
+    })
 }
 
 fn layout(len: usize) -> Option<Layout> {

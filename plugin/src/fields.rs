@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// Names of one part, and bytes of a name.
 const NAMES_MAX: usize = 16;
 const NAME_BYTES_MAX: usize = 128;
-/// Lengths of members that are told apart before any name is compared.
+/// Lengths of keys that are told apart.
 const LENGTHS: usize = 63;
 
 /// Names of the members that hold each part.
@@ -69,55 +69,66 @@ pub(crate) const PARTS: usize = 9;
 
 type Text = Box<[u8]>;
 
-/// A name and what the member is for.
+/// Bytes of a key that are compared as one number, before any others.
+const START_BYTES: usize = 8;
+
+/// A key of interest and what its member is for.
 #[derive(Clone, Debug)]
 pub(crate) struct Name {
     pub(crate) part: Part,
     /// Of the names of its part the best is 0.
     pub(crate) rank: u8,
-    /// Where the name has a dot, what is before it and what is behind it.
-    pub(crate) inner: Option<(Text, Text)>,
-    pub(crate) whole: Text,
+    /// The member within the object that stands under the key; `None` where the key's own value counts.
+    pub(crate) inner: Option<Text>,
+    start: u64,
+    key: Text,
 }
 
-/// All names.
+/// All names, by the length of their keys: comparing texts is what an interpreter is slowest at.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
-    all: Vec<Name>,
-    /// Bit for each length that a member of interest may have.
-    lengths: u64,
+    /// The last one holds those of [`LENGTHS`] bytes and more.
+    by_length: Vec<Vec<Name>>,
 }
 
 impl Names {
     pub(crate) fn new(fields: &Fields) -> Self {
-        let mut names = Self { all: Vec::new(), lengths: 0 };
+        let mut names = Self { by_length: vec![Vec::new(); LENGTHS + 1] };
         for (part, parts) in fields.parts() {
             for (rank, name) in (0..).zip(parts) {
-                let inner = name.split_once('.').map(|(outer, inner)| (boxed(outer), boxed(inner)));
-                names.lengths |= inner.as_ref().map_or(0, |(outer, _)| length_bit(outer));
-                names.lengths |= length_bit(name.as_bytes());
-                names.all.push(Name { part, rank, inner, whole: boxed(name) });
+                names.add(part, rank, name, None);
+                if let Some((outer, inner)) = name.split_once('.') {
+                    names.add(part, rank, outer, Some(inner.as_bytes().into()));
+                }
             }
         }
         names
     }
 
-    /// Whether a member of this name may be of interest.
-    pub(crate) fn may_have(&self, key: &[u8]) -> bool {
-        self.lengths & length_bit(key) != 0
+    fn add(&mut self, part: Part, rank: u8, key: &str, inner: Option<Text>) {
+        let key = key.as_bytes();
+        if let Some(names) = self.by_length.get_mut(key.len().min(LENGTHS)) {
+            names.push(Name { part, rank, inner, start: start(key), key: key.into() });
+        }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Name> {
-        self.all.iter()
+    /// What a member of this key is for; several things, or none.
+    pub(crate) fn of<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = &'a Name> {
+        let names = self.by_length.get(key.len().min(LENGTHS)).map_or(&[][..], Vec::as_slice);
+        let start = if names.is_empty() { 0 } else { start(key) };
+        names.iter().filter(move |name| name.start == start && name.is_rest(key))
     }
 }
 
-fn length_bit(key: &[u8]) -> u64 {
-    1 << key.len().min(LENGTHS)
+impl Name {
+    fn is_rest(&self, key: &[u8]) -> bool {
+        self.key.len() == key.len() && (key.len() <= START_BYTES || *self.key == *key)
+    }
 }
 
-fn boxed(text: &str) -> Text {
-    text.as_bytes().into()
+/// The first bytes of a key.
+fn start(key: &[u8]) -> u64 {
+    key.iter().take(START_BYTES).fold(0, |start, &byte| (start << 8) | u64::from(byte))
 }
 
 impl Fields {
@@ -154,6 +165,18 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_found_by_length_start_and_rest() {
+        let fields = Fields { node: vec!["hostname-a".into(), "k.host".into()], ..Fields::default() };
+        let names = Names::new(&fields);
+        let of = |key: &str| names.of(key.as_bytes()).map(|name| (name.part, name.rank)).collect::<Vec<_>>();
+        assert_eq!(of("hostname-a"), [(Part::Node, 0)]);
+        assert_eq!((of("k.host"), of("k")), (vec![(Part::Node, 1)], vec![(Part::Node, 1)]));
+        assert_eq!((of("hostname-b"), of("hostname"), of("")), (vec![], vec![], vec![]));
+        assert_eq!(of("log").len(), 3, "itself, and the object of two others");
+        assert_eq!(of(&"x".repeat(200)), []);
+    }
 
     #[test]
     fn too_many_and_too_long_names_are_told() {

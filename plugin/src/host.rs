@@ -77,8 +77,11 @@ fn reply<'a>(answer: Answer<'_>, text: &'a mut Vec<u8>) -> Reply<'a> {
             if text.try_reserve(record.len() + 1).is_err() {
                 return Reply::Unchanged;
             }
+            text.extend_from_slice(record);
             // A NUL within would end the record there; JSON has none but in a broken text.
-            text.extend(record.iter().map(|&byte| if byte == 0 { b' ' } else { byte }));
+            if memchr::memchr(0, record).is_some() {
+                text.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+            }
             text.push(0);
             Reply::Text(text)
         }

@@ -49,7 +49,7 @@ impl<'a> Record<'a> {
             read.members += 1;
             if key == OWN.as_bytes() {
                 read.own = Some(value);
-            } else if names.may_have(key) {
+            } else {
                 read.take(names, key, value);
             }
         }
@@ -57,15 +57,15 @@ impl<'a> Record<'a> {
     }
 
     fn take(&mut self, names: &Names, key: &[u8], value: Value<'a>) {
-        for name in names.iter() {
-            if *name.whole == *key {
-                self.keep(name.part, name.rank, value);
-            } else if let (Some((outer, inner)), Value::Object(object)) = (&name.inner, value)
-                && **outer == *key
-            {
-                for (_, value) in Members::of(object).filter(|(key, _)| **inner == **key) {
-                    self.keep(name.part, name.rank, value);
+        for name in names.of(key) {
+            match (&name.inner, value) {
+                (None, value) => self.keep(name.part, name.rank, value),
+                (Some(inner), Value::Object(object)) => {
+                    for (_, value) in Members::of(object).filter(|(key, _)| **inner == **key) {
+                        self.keep(name.part, name.rank, value);
+                    }
                 }
+                (Some(_), _) => {}
             }
         }
     }

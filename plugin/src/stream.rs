@@ -2,15 +2,13 @@
 //! whatever tag and fields tell apart, is a file to the detector.
 
 use std::collections::VecDeque;
-use std::num::NonZeroUsize;
 
 use blocksift_detector::FileId;
-use lru::LruCache;
 
 use crate::lines::{Lines, Place};
 
 /// Streams that are told apart at a time; the one that was silent for the longest time ends to make room.
-const STREAMS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+const STREAMS_MAX: usize = 256;
 
 /// Bytes of a tag that reports show.
 const NAME_BYTES_MAX: usize = 255;
@@ -18,7 +16,10 @@ const NAME_BYTES_MAX: usize = 255;
 /// Everything that came by one way.
 #[derive(Debug)]
 pub(crate) struct Stream {
+    key: u64,
     pub(crate) file: FileId,
+    /// Number of the record that came last, of all streams.
+    used: u64,
     /// What reports call it: its tag.
     name: String,
     /// Behind the last byte, counted from the stream's first.
@@ -34,33 +35,51 @@ pub(crate) struct Stream {
 /// The streams of a node.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    by_key: LruCache<u64, Stream>,
+    all: Vec<Stream>,
+    /// Position of the one that was asked for last: records come in runs.
+    last: usize,
     next: u32,
+    records: u64,
 }
 
 impl Streams {
     pub(crate) fn new() -> Self {
-        Self { by_key: LruCache::new(STREAMS_MAX), next: 0 }
+        Self { all: Vec::new(), last: 0, next: 0, records: 0 }
     }
 
     /// The stream with this key. A new one may end another, which comes with it.
     pub(crate) fn of(&mut self, key: u64, tag: &[u8]) -> (Option<&mut Stream>, Option<FileId>) {
         let mut ended = None;
-        if !self.by_key.contains(&key) {
-            let file = FileId(self.next);
-            self.next = self.next.wrapping_add(1);
-            let tag = tag.get(..NAME_BYTES_MAX).unwrap_or(tag);
-            let name = String::from_utf8_lossy(tag).into_owned();
-            let stream = Stream { file, name, end: 0, heard_ms: 0, is_open: false, places: VecDeque::new() };
-            ended = self.by_key.push(key, stream).map(|(_, stream)| stream.file);
+        if self.all.get(self.last).is_none_or(|stream| stream.key != key) {
+            let known = self.all.iter().position(|stream| stream.key == key);
+            (self.last, ended) = known.map_or_else(|| self.begin(key, tag), |at| (at, None));
         }
-        (self.by_key.get_mut(&key), ended)
+        self.records += 1;
+        let stream = self.all.get_mut(self.last);
+        (stream.map(|stream| stream.used(self.records)), ended)
+    }
+
+    /// Begins a stream: its position, and the file of the one that ended to make room.
+    fn begin(&mut self, key: u64, tag: &[u8]) -> (usize, Option<FileId>) {
+        let file = FileId(self.next);
+        self.next = self.next.wrapping_add(1);
+        let tag = tag.get(..NAME_BYTES_MAX).unwrap_or(tag);
+        let name = String::from_utf8_lossy(tag).into_owned();
+        let places = VecDeque::new();
+        let stream = Stream { key, file, used: 0, name, end: 0, heard_ms: 0, is_open: false, places };
+        if self.all.len() >= STREAMS_MAX
+            && let Some((at, oldest)) = self.all.iter_mut().enumerate().min_by_key(|(_, stream)| stream.used)
+        {
+            return (at, Some(std::mem::replace(oldest, stream).file));
+        }
+        self.all.push(stream);
+        (self.all.len() - 1, None)
     }
 
     /// Files of streams whose last record has waited since `since_ms`; they are not open any more.
     pub(crate) fn waited(&mut self, since_ms: i64) -> Vec<FileId> {
         let mut files = Vec::new();
-        for (_, stream) in &mut self.by_key {
+        for stream in &mut self.all {
             if stream.is_open && stream.heard_ms <= since_ms {
                 stream.is_open = false;
                 files.push(stream.file);
@@ -92,11 +111,16 @@ impl Streams {
     }
 
     fn by_file(&self, file: FileId) -> Option<&Stream> {
-        self.by_key.iter().map(|(_, stream)| stream).find(|stream| stream.file == file)
+        self.all.iter().find(|stream| stream.file == file)
     }
 }
 
 impl Stream {
+    fn used(&mut self, record: u64) -> &mut Self {
+        self.used = record;
+        self
+    }
+
     /// Notes that a line of so many bytes, its line end included, was added and where it is kept.
     pub(crate) fn add(&mut self, bytes: usize, place: Option<Place>, lines: &Lines, now_ms: i64) {
         while self.places.front().is_some_and(|(_, place)| !lines.has(*place)) {
@@ -108,5 +132,23 @@ impl Stream {
         self.end += bytes as u64;
         self.heard_ms = now_ms;
         self.is_open = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stream_that_was_silent_longest_makes_room() {
+        let mut streams = Streams::new();
+        for key in 0..STREAMS_MAX as u64 {
+            assert_eq!(streams.of(key, b"a").1, None);
+        }
+        assert_eq!(streams.of(0, b"a").1, None);
+        let (stream, ended) = streams.of(1_000, b"b");
+        assert_eq!((stream.unwrap().file, ended), (FileId(256), Some(FileId(1))));
+        assert_eq!(streams.of(0, b"a").0.unwrap().file, FileId(0));
+        assert_eq!(streams.of(1, b"a").1, Some(FileId(2)));
     }
 }

@@ -13,8 +13,8 @@ use wasmparser::{ExternalKind, Parser, Payload, Validator, WasmFeatures};
 pub const TARGET: &str = "wasm32-unknown-unknown";
 /// Names [`FLAGS`] to cargo.
 const FLAGS_VARIABLE: &str = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS";
-/// Memory that the module may take, 128 MiB.
-const FLAGS: &str = "-C link-arg=--max-memory=134217728";
+/// Memory that the module may take, 128 MiB; and no names of functions, which profile settings leave in.
+const FLAGS: &str = "-C link-arg=--max-memory=134217728 -C link-arg=--strip-all";
 /// Environment variable that names a ready module.
 pub const MODULE_VARIABLE: &str = "BLOCKSIFT_PLUGIN_MODULE";
 /// Environment variable that names the program that runs a module in WAMR.

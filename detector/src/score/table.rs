@@ -6,6 +6,7 @@
 //! fixed order without fused operations, and the exponential is computed in the same steps everywhere.
 
 mod fold;
+mod places;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use super::proto::{GraphProto, ModelProto};
 use super::{Score, ScoreError, check_window};
 use crate::model::{Metadata, ModelError};
 use crate::token::{Token, Window};
+use places::Places;
 
 /// Added and taken away, it rounds a small number to an integer, ties to even: 1.5 * 2^52 leaves no bit for a fraction.
 /// Unlike the function for it, this is a vector instruction on every CPU.
@@ -69,6 +71,8 @@ impl Score for TableScorer {
 pub(super) struct Table {
     folded: Folded,
     buffers: Buffers,
+    /// Where there are no vectors, and windows are short enough.
+    seen: Option<Places>,
 }
 
 /// The numbers of a folded net.
@@ -114,7 +118,9 @@ impl Table {
             sum: vec![0.0; filters],
             hidden: vec![0.0; hidden],
         };
-        Ok(Self { folded, buffers })
+        let is_slow = cfg!(target_arch = "wasm32") && length <= places::PLACES_MAX;
+        let seen = is_slow.then(|| Places::new(folded.taps.len(), filters));
+        Ok(Self { folded, buffers, seen })
     }
 
     /// The table of a file that was found to be a model; `None` if it cannot be folded.
@@ -126,30 +132,40 @@ impl Table {
 
     /// The score of a window of the right length whose tokens are within the vocabulary.
     pub(super) fn score(&mut self, window: &Window) -> f32 {
-        let Self { folded, buffers } = self;
-        folded.pool(window, buffers);
+        let Self { folded, buffers, seen } = self;
+        folded.pool(window, buffers, seen.as_mut());
         folded.head(buffers)
     }
 }
 
 impl Folded {
     /// Largest step and sum of the steps of each filter.
-    fn pool(&self, window: &Window, buffers: &mut Buffers) {
-        let Buffers { totals, largest, sum, .. } = buffers;
-        largest.fill(0.0);
-        sum.fill(0.0);
+    fn pool(&self, window: &Window, buffers: &mut Buffers, seen: Option<&mut Places>) {
         let kernel = self.taps.len();
         let places = (window.0.len() + 1).saturating_sub(kernel);
         let content = window.0.iter().rposition(|token| *token != Token::PAD).map_or(0, |last| last + 1);
         // From here on there is only padding under the kernel: those places are alike.
         let spoken = content.min(places);
-        for under in window.0.windows(kernel).take(spoken) {
+        let under = window.0.windows(kernel).take(spoken);
+        let padding = window.0.get(spoken..spoken + kernel).map(|under| (under, places - spoken));
+        if let Some(seen) = seen {
+            seen.clear();
+            under.for_each(|under| seen.add(self, under, 1, &mut buffers.totals));
+            if let Some((under, times)) = padding {
+                seen.add(self, under, times as u64, &mut buffers.totals);
+            }
+            return seen.read(buffers);
+        }
+        let Buffers { totals, largest, sum, .. } = buffers;
+        largest.fill(0.0);
+        sum.fill(0.0);
+        for under in under {
             self.convolve(under, totals);
             self.gather(totals, 1.0, largest, sum);
         }
-        if let Some(under) = window.0.get(spoken..spoken + kernel) {
+        if let Some((under, times)) = padding {
             self.convolve(under, totals);
-            self.gather(totals, float(places - spoken).into(), largest, sum);
+            self.gather(totals, float(times).into(), largest, sum);
         }
     }
 
@@ -164,11 +180,17 @@ impl Folded {
         }
     }
 
-    /// Makes steps of the features of `totals`, which stand for `times` places. The product of a 24-bit and a 29-bit
-    /// number is exact in float64, so this rounds as integer runtimes do.
+    /// Makes a step of the features of a total. The product of a 24-bit and a 29-bit number is exact in float64, so this
+    /// rounds as integer runtimes do.
+    #[inline(always)]
+    fn step_of(&self, total: i32) -> f64 {
+        (f64::from(total) * self.multiplier).clamp(0.0, 255.0) + ROUND - ROUND
+    }
+
+    /// Adds the steps of `totals`, which stand for `times` places.
     fn gather(&self, totals: &[i32], times: f64, largest: &mut [f64], sum: &mut [f64]) {
         for ((total, largest), sum) in totals.iter().zip(largest).zip(sum) {
-            let step = (f64::from(*total) * self.multiplier).clamp(0.0, 255.0) + ROUND - ROUND;
+            let step = self.step_of(*total);
             *largest = if step > *largest { step } else { *largest };
             *sum += step * times;
         }

@@ -181,9 +181,14 @@ proptest! {
         })
     ) {
         let mut table = Table::new(&net.graph(), net.length, net.embedding.len()).unwrap();
+        let seen = Places::new(table.folded.taps.len(), table.folded.filters);
+        let mut remembering = Table { seen: Some(seen), ..table.clone() };
         for tokens in tokens {
-            let (found, expected) = (f64::from(table.score(&window(&tokens))), net.run(&tokens));
+            let score = table.score(&window(&tokens));
+            let (found, expected) = (f64::from(score), net.run(&tokens));
             prop_assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+            // From places that are remembered it is the same in every bit.
+            prop_assert_eq!(remembering.score(&window(&tokens)).to_bits(), score.to_bits());
         }
     }
 
