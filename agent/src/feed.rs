@@ -372,7 +372,7 @@ impl Feed {
             }
             self.details = Arc::new(details);
         }
-        self.status.send_replace(FeedStatus {
+        let now = FeedStatus {
             totals: self.detector.summary(),
             files: self.tail.counts(),
             listed: self.tail.list().into(),
@@ -386,6 +386,13 @@ impl Feed {
             paused: matches!(self.ending, Some(Ending::Pause)),
             caught_up_ms: self.caught_up_ms,
             reports: self.recent.iter().cloned().collect(),
+        };
+        let to_ship = self.keeper.store().spooled().reports > 0;
+        // Everybody sees what is replaced, but only for news are others woken.
+        self.status.send_if_modified(|status| {
+            let news = to_ship || status.progress.is_none() || now.finished || now.paused;
+            *status = now;
+            news
         });
     }
 

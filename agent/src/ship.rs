@@ -379,7 +379,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     }
 }
 
-/// Returns when the status is replaced, if `replaced` says so, or when it never will be again.
+/// Returns when there is news in the status, if `replaced` says so, or when there never will be again.
 async fn news(status: &mut watch::Receiver<FeedStatus>, replaced: bool) {
     while status.changed().await.is_ok() {
         if replaced {

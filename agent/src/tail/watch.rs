@@ -5,6 +5,8 @@
 //! The first change after a silence wakes at once. While files keep growing, the pause between two looks is a multiple
 //! of what a look took, so that looking costs a bounded share of a core.
 
+mod timer;
+
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
@@ -23,6 +25,7 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use crate::files::Identity;
+use timer::Timer;
 
 /// Shortest pause between two looks at files that keep growing.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -62,7 +65,7 @@ pub(super) struct Watch {
     /// `None` where the kernel gives no inotify instance.
     inotify: Option<AsyncFd<OwnedFd>>,
     /// Of this thread alone, for sleeping; `None` where it cannot be had.
-    runtime: Option<Runtime>,
+    runtime: Option<(Timer, Runtime)>,
     watched: HashMap<Watched, i32>,
     /// There is no room for more watches.
     full: bool,
@@ -91,7 +94,14 @@ impl Watch {
             .build()
             .inspect_err(|error| warn!(%error, "growth and stops are seen when poll_interval_ms has passed"))
             .ok();
-        let inotify = runtime.as_ref().and_then(|runtime| {
+        let runtime = runtime.map(|runtime| {
+            let timer = {
+                let _entered = runtime.enter();
+                Timer::new()
+            };
+            (timer, runtime)
+        });
+        let inotify = runtime.as_ref().and_then(|(_, runtime)| {
             let _entered = runtime.enter();
             open()
                 .inspect_err(|error| {
@@ -184,7 +194,7 @@ impl Watch {
 
     /// Sleeps until `until`, the waker or, if `changes`, a change.
     fn sleep(&self, until: Instant, changes: bool, waker: &Waker) -> Slept {
-        let Some(runtime) = &self.runtime else {
+        let Some((timer, runtime)) = &self.runtime else {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
             return Slept::Out;
         };
@@ -200,7 +210,7 @@ impl Watch {
                 biased;
                 () = waker.0.notified() => Slept::Woken,
                 () = changed => Slept::Changed,
-                () = tokio::time::sleep_until(until.into()) => Slept::Out,
+                () = timer.sleep_until(until) => Slept::Out,
             }
         })
     }
@@ -228,13 +238,16 @@ impl Watch {
     }
 }
 
+fn open() -> io::Result<AsyncFd<OwnedFd>> {
+    readable(inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?)
+}
+
 #[expect(
     deprecated,
     reason = "what replaces it is unsafe; an OwnedFd stays open, which is all that is asked"
 )]
-fn open() -> io::Result<AsyncFd<OwnedFd>> {
-    let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-    AsyncFd::with_interest(inotify, Interest::READABLE)
+fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
 #[cfg(test)]
