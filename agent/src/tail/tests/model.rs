@@ -348,8 +348,13 @@ impl<A: Agent> Model<'_, A> {
         fs::copy(self.log(), &self.backup(1)[0]).unwrap();
         self.backups[0] = Some(self.contents);
         let copied = self.lines.len();
+        let open = self.partial;
         for action in between {
             self.act(action);
+        }
+        // Its end was written behind the copy.
+        if let Some(last) = self.lines.get_mut(copied.wrapping_sub(1)).filter(|_| open) {
+            last.open = true;
         }
         self.now_ms += 10;
         let cut = File::options().write(true).open(self.log()).unwrap();
