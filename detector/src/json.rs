@@ -152,7 +152,7 @@ fn skip_separators(text: &[u8]) -> &[u8] {
 fn quoted(text: &[u8]) -> (Quoted<'_>, &[u8]) {
     let mut from = 0;
     let mut escaped = false;
-    while let Some(at) = text.get(from..).and_then(|rest| quote_or_backslash(rest)) {
+    while let Some(at) = text.get(from..).and_then(quote_or_backslash) {
         let at = from + at;
         if text.get(at) == Some(&b'"') {
             let (raw, rest) = text.split_at_checked(at).unwrap_or((text, b""));
