@@ -201,7 +201,7 @@ fn all_counts(tokens: &[Token], law: Law<'_>, sessions: &Sessions, slot: Slot) -
         match counts.binary_search_by_key(&token, |(token, _)| *token) {
             Ok(at) => {
                 if let Some((_, count)) = counts.get_mut(at) {
-                    *count += dropped;
+                    *count = count.saturating_add(dropped);
                 }
             }
             Err(at) => counts.insert(at, (token, dropped)),

@@ -210,9 +210,10 @@ impl Followed {
         std::mem::take(&mut self.changed).then(|| self.saved())
     }
 
-    /// What to keep now. A file counts as ended once its end was told: only then is its last record closed.
+    /// What to keep now. A file counts as ended once its end was told: only then is its last record closed. One of which
+    /// nothing is known has no record, and to follow it again would be to read whatever has its inode by then.
     pub(super) fn saved(&self) -> Saved {
-        let phase = if self.end_told { self.saved.phase } else { Phase::Followed };
+        let phase = if self.end_told || self.is_blank() { self.saved.phase } else { Phase::Followed };
         Saved { phase, ..self.saved.clone() }
     }
 

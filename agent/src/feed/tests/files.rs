@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::tail::tests::model::{Agent, actions, cases, play};
+use crate::tail::tests::model::{Action, Agent, actions, cases, play};
 
 struct Whole {
     scene: Scene,
@@ -86,4 +86,14 @@ proptest! {
         let folder = scene.folder.path().to_owned();
         play(&folder, &mut Whole { scene, process: None }, &actions)?;
     }
+}
+
+#[test]
+fn a_file_that_was_empty_is_not_taken_for_the_one_that_has_its_inode_now() {
+    let write = || Action::Write { lines: 1, partial: false };
+    let mut actions = vec![write(), Action::Truncate, Action::Round { commit: true }];
+    actions.extend([Action::Kill, Action::Start, write(), Action::Look, Action::Stop, write()]);
+    let scene = Scene::new("commit_interval_ms = 60000");
+    let folder = scene.folder.path().to_owned();
+    play(&folder, &mut Whole { scene, process: None }, &actions).unwrap();
 }
