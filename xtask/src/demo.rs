@@ -8,7 +8,6 @@ mod table;
 
 use std::io::{IsTerminal, Write, stderr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use blocksift_tests::process::poll;
 use blocksift_tests::simulate::Cluster;
 use blocksift_tests::simulate::live::{Live, Written, log_path};
 
-use crate::cargo;
+use crate::{cargo, stop};
 use figures::Figures;
 use fleet::{Fleet, NodeSetup};
 
@@ -49,7 +48,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let stop = stop_flag()?;
+    let stop = stop::flag()?;
     let logs = arguments.log.iter().map(|log| own_log(log)).collect::<Result<Vec<_>>>()?;
     let model = arguments.model.as_deref().map(|model| {
         model.canonicalize().with_context(|| format!("model `{}` cannot be read", model.display()))
@@ -90,15 +89,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Set by the first Ctrl-C or SIGTERM.
-fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals cannot be handled")?;
-    }
-    Ok(stop)
 }
 
 fn own_log(log: &Path) -> Result<PathBuf> {

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
@@ -19,9 +18,8 @@ use blocksift_tests::hdfs::plan::{Kind, Planned, plan};
 use blocksift_tests::hdfs::{DATANODES, Site};
 use blocksift_tests::process::{Signal, poll};
 use clap::Subcommand;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::cargo;
+use crate::{cargo, stop};
 
 /// How often the cluster is looked after.
 const LOOK: Duration = Duration::from_millis(100);
@@ -159,10 +157,7 @@ fn tended(
     if folder.join("site.json").exists() {
         fs::remove_dir_all(folder).with_context(|| format!("`{}` cannot be removed", folder.display()))?;
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals cannot be caught")?;
-    }
+    let stop = stop::flag()?;
     let site = Site::create(folder, &sources())?;
     Known::of(std::process::id())?.note(&site.folder)?;
     let mut cluster = Cluster::start(&site, artifacts)?;

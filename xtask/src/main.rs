@@ -1,6 +1,6 @@
 //! `cargo xtask`: the set-up and the checks of blocksift. `demo` shows it at work, `test` decides whether a change is
-//! good, `soak` does so at length, `simulate` writes a log to play with, `bench` measures, `plugin`
-//! builds the WASM module.
+//! good, `soak` does so at length, `simulate` writes a log to play with, `hdfs` has a real cluster write some, `bench`
+//! measures, `plugin` builds the WASM module.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -13,6 +13,7 @@ mod demo;
 mod hdfs;
 mod simulate;
 mod soak;
+mod stop;
 mod test;
 mod tidy;
 mod wasm;

@@ -120,9 +120,7 @@ impl Injector {
         length: Duration,
         fault: &mut Fault,
     ) -> io::Result<()> {
-        let seconds = 2 + length.as_secs();
-        self.hold(planned.files, seconds, node)?;
-        let process = Known::noted(&self.site.node_folder(node))?;
+        let process = self.busy(planned, node, length)?;
         fault.begin_ms = now_ms();
         process.signal(Signal::STOP)?;
         let touched = being_written(&self.site, node);
@@ -144,8 +142,7 @@ impl Injector {
         length: Duration,
         fault: &mut Fault,
     ) -> io::Result<()> {
-        self.hold(planned.files, 2 + length.as_secs(), node)?;
-        let process = Known::noted(&self.site.node_folder(node))?;
+        let process = self.busy(planned, node, length)?;
         fault.begin_ms = now_ms();
         let mut seen = std::collections::BTreeMap::<i64, usize>::new();
         let end = Instant::now() + length;
@@ -168,9 +165,7 @@ impl Injector {
     fn damage(&mut self, planned: &Planned, node: &str, fault: &mut Fault) -> io::Result<()> {
         fault.begin_ms = now_ms();
         for file in 0..planned.files {
-            let path = self.path(file);
-            let made = self.client.ask(&format!("create {path} {THREE_BLOCKS} {}", self.address(node)))?;
-            for block in blocks(&made) {
+            for block in blocks(&self.create(file, node)?) {
                 // A favour, no promise: a block may have gone elsewhere.
                 let Ok((data, checksums)) = replicas::files(&self.site, node, block) else { continue };
                 match planned.kind {
@@ -180,7 +175,7 @@ impl Injector {
                 }
                 fault.blocks.push(block);
             }
-            self.client.ask(&format!("read {path} {READS}"))?;
+            self.client.ask(&format!("read {} {READS}", self.path(file)))?;
         }
         Ok(())
     }
@@ -196,8 +191,7 @@ impl Injector {
         fs::rename(&place, &away)?;
         fs::write(&place, b"")?;
         for file in 0..planned.files {
-            let command = format!("create {} {THREE_BLOCKS} {}", self.path(file), self.address(node));
-            self.client.ask(&command)?;
+            self.create(file, node)?;
         }
         node::hold(&folder, true)?;
         let process = Known::noted(&folder)?;
@@ -217,8 +211,7 @@ impl Injector {
             prlimit(Some(id), Resource::Fsize, Rlimit { current: Some(FILE_BYTES_MAX), maximum: None })?;
         fault.begin_ms = now_ms();
         for file in 0..planned.files {
-            let command = format!("create {} {THREE_BLOCKS} {}", self.path(file), self.address(node));
-            self.client.ask(&command)?;
+            self.create(file, node)?;
         }
         prlimit(Some(id), Resource::Fsize, before)?;
         Ok(())
@@ -249,6 +242,18 @@ impl Injector {
         fault.beside = self.site.names().flat_map(|node| being_written(&self.site, &node)).collect();
         thread::sleep(length);
         node::hold(&folder, false)
+    }
+
+    /// The DataNode's process, which receives files for a little longer than `length`.
+    fn busy(&mut self, planned: &Planned, node: &str, length: Duration) -> io::Result<Known> {
+        self.hold(planned.files, 2 + length.as_secs(), node)?;
+        Known::noted(&self.site.node_folder(node))
+    }
+
+    /// Has a file of three blocks written with a replica on `node`; the answer names the blocks.
+    fn create(&mut self, file: usize, node: &str) -> io::Result<String> {
+        let command = format!("create {} {THREE_BLOCKS} {}", self.path(file), self.address(node));
+        self.client.ask(&command)
     }
 
     /// Has `files` files written slowly for `seconds`, with a replica on `node`.

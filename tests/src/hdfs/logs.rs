@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
-use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -63,16 +62,6 @@ pub fn gather(site: &Site, out: &Path) -> io::Result<Gathered> {
     }
     pack(&out.join(LABELS), table.as_bytes())?;
     Ok(gathered)
-}
-
-/// A packed file as text.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn unpacked(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    GzDecoder::new(File::open(path)?).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 fn pack(path: &Path, bytes: &[u8]) -> io::Result<()> {
