@@ -34,6 +34,12 @@ pub(crate) fn reloading() {
     }
 }
 
+/// The agent cannot start yet, for what `why` says, and will say so again within `patience`.
+pub(crate) fn waiting(why: &str, patience: Duration) {
+    let more = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
+    tell(&[NotifyState::Status(why), NotifyState::ExtendTimeoutUsec(more)]);
+}
+
 /// The agent ends.
 pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);

@@ -55,6 +55,14 @@ impl Redactor {
         })
     }
 
+    /// Whether the key is there; makes none.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn check(redact: &Redact, state_dir: &Path) -> Result<(), KeyError> {
+        Key::find(&redact.key, state_dir).map(drop)
+    }
+
     /// What may be shown of the text of an unknown template.
     pub(crate) fn template(&self, text: &str) -> String {
         let mut words: Words = self.own.iter().map(|name| (name.clone(), Kind::Host)).collect();

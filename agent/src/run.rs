@@ -8,6 +8,7 @@
 //! whatever is wrong is found before anything ends, and files that were deleted meanwhile are still read.
 
 mod line;
+mod opening;
 mod signals;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ use crate::source;
 use crate::state::Store;
 use crate::status::{About, Board, FeedStatus, Reloads, Server};
 use line::{Draft, From, Line};
+use opening::open_store;
 use signals::{Signal, Signals};
 
 /// A feed that made no round for this long is stuck, and for three times its interval.
@@ -46,13 +48,16 @@ pub(crate) struct Args {
 /// Runs the agent.
 ///
 /// # Errors
-/// When it cannot start, or the disk of its store fails.
+/// When it cannot start, or its store fails in a way that does not pass.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::new().context("signals cannot be waited for")?;
-        Agent::start(args.config.clone()).await?.run(&mut signals).await
+        match Agent::start(args.config.clone(), &mut signals).await? {
+            Some(agent) => agent.run(&mut signals).await,
+            None => Ok(ExitCode::SUCCESS),
+        }
     });
     // Whoever asks a second time to stop does not wait for a disk.
     runtime.shutdown_background();
@@ -76,14 +81,17 @@ struct Agent {
 }
 
 impl Agent {
-    async fn start(config: PathBuf) -> anyhow::Result<Self> {
+    /// `None` if it was told to stop before it could start.
+    async fn start(config: PathBuf, signals: &mut Signals) -> anyhow::Result<Option<Self>> {
         let mut watch = Watch::new(&config);
         let setup = Setup::load(&config)?;
         watch.look_every(setup.config.reload_interval);
         if setup.config.limits.idle_priority {
             limits::yield_to_others();
         }
-        let (store, restored) = Store::open(&setup.config.state_dir)?;
+        let Some((store, restored)) = open_store(&setup.config.state_dir, signals).await? else {
+            return Ok(None);
+        };
         let store = Arc::new(store);
         let (ended, last_line) = oneshot::channel();
         source::start(&setup.config.receive, &store, last_line_of(&setup.config, ended)).await?;
@@ -118,7 +126,7 @@ impl Agent {
         tokio::spawn(notify::ready_after_round(board.borrow().feed.clone()));
         let server = Server::start(listen, board.subscribe());
         let line = draft.start(From::Store(Box::new(restored)))?;
-        Ok(Self {
+        Ok(Some(Self {
             config,
             store,
             receive,
@@ -130,7 +138,7 @@ impl Agent {
             board,
             server,
             watch,
-        })
+        }))
     }
 
     async fn run(mut self, signals: &mut Signals) -> anyhow::Result<ExitCode> {

@@ -39,7 +39,7 @@ use crate::tail::Saved;
 
 use dead_letters::Counts;
 pub(crate) use dead_letters::{DeadLetter, DeadLetterLimits};
-pub(crate) use error::StateError;
+pub(crate) use error::{StateError, is_of_disk};
 use open::Create;
 pub(crate) use open::FILE_NAME;
 use row::{FileRow, MetaRow};

@@ -14,8 +14,10 @@ use crate::config::{Checked, Config, ConfigError, Places, Problem, Problems};
 use crate::doctor::unmatched;
 use crate::files::scan;
 use crate::filter::Filters;
+use crate::redact::Redactor;
 use crate::ship::chain;
 use crate::sink::Sink;
+use crate::state::is_of_disk;
 
 /// Check a configuration file: exit code 0 if an agent can run on it, 2 if not.
 #[derive(Debug, ClapArgs)]
@@ -84,11 +86,13 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<M
                 .to_owned(),
         }),
     }
-    if let Err(error) = can_be_made(state_dir) {
+    if let Err(error) = can_be_made(state_dir)
+        && !is_of_disk(&error)
+    {
         problems.push(Problem {
             span: places.state_dir.as_ref().map(|(_, span)| span.clone()),
             what: format!("state directory `{}` cannot be used: {error}", state_dir.display()),
-            fix: "check owner, permissions and free space, or set state_dir to a directory that the agent's user may write to"
+            fix: "check owner and permissions, or set state_dir to a directory that the agent's user may write to"
                 .to_owned(),
         });
     }
@@ -101,6 +105,16 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<M
         && let Err(error) = Filters::load(&config.filters)
     {
         problems.push(Problem { span: None, what: format!("[[filter]] {error}"), fix: String::new() });
+    }
+    if let Ok(config) = &checked
+        && let Some(redact) = &config.redact
+        && let Err(error) = Redactor::check(redact, &config.state_dir)
+    {
+        problems.push(Problem {
+            span: None,
+            what: format!("[redact] {}", chain(&error)),
+            fix: String::new(),
+        });
     }
     match checked {
         Ok(config) => (Some(config), model, problems),
@@ -137,7 +151,16 @@ fn warnings(config: &Config, places: &Places) -> Vec<Problem> {
         let (what, fix) = unmatched(&config.logs, glob)?;
         Some(Problem { span: Some(span.clone()), what: format!("warning: {what}"), fix })
     });
-    unmatched.collect()
+    // An agent that starts now waits until its disk can be written.
+    let disk = can_be_made(&config.state_dir).err().filter(is_of_disk).map(|error| Problem {
+        span: places.state_dir.as_ref().map(|(_, span)| span.clone()),
+        what: format!(
+            "warning: state directory `{}` cannot be written now: {error}",
+            config.state_dir.display()
+        ),
+        fix: "free space on the disk or see to it; nothing is read until it can be written".to_owned(),
+    });
+    unmatched.chain(disk).collect()
 }
 
 fn report(out: &mut impl Write, path: &Path, config: &Config, model: &str) -> io::Result<()> {
@@ -182,6 +205,12 @@ mod tests {
         {
             assert!(told.contains(place) && told.contains(said), "{place} {said} is not in\n{told}");
         }
+    }
+
+    #[test]
+    fn a_key_for_redaction_that_is_not_there_is_told() {
+        let redact = "[redact]\nenabled = true\nkey_file = \"/absent/key\"\n";
+        assert!(told(redact).contains("key for redaction `/absent/key` cannot be read"), "{}", told(redact));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
+use blocksift_tests::process::poll;
 use blocksift_tests::simulate::batch;
 use tempfile::TempDir;
 
@@ -88,24 +89,53 @@ fn a_full_disk_loses_nothing_and_needs_no_restart() {
 }
 
 #[test]
-fn a_read_only_state_directory_is_named_at_the_start() {
+fn a_disk_that_cannot_be_written_at_the_start_is_waited_for() {
     let Some(disk) = Disk::mount("size=12m") else { return };
+    let batch = batch(62, 100);
     let node = Node::new(free_address(), "");
     let state_dir = disk.path().join("state");
     node.set_state_dir(&state_dir);
-    let refused = || {
-        disk.remount("ro");
-        let said =
-            run("blocksift-agent", ["run".as_ref(), "--config".as_ref(), node.configuration().as_os_str()]);
-        assert_eq!(said.code, 2, "{}", said.stderr);
-        for part in [&state_dir.display().to_string(), "check owner, permissions", "Read-only file system"] {
-            assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+    let others = disk.path().join("others");
+    // At the first start of all, and with a store that is there already.
+    for lines in [0, batch.written.lines] {
+        fs::write(node.log(), if lines > 0 { batch.log.as_slice() } else { b"" }).unwrap();
+        for hindrance in ["No space left on device", "Read-only file system"] {
+            match hindrance.starts_with("No space") {
+                true => fill(&disk),
+                false => disk.remount("ro"),
+            }
+            // What is there already may be opened without more room.
+            let fits = lines > 0 && others.exists();
+            let mut agent = node.spawn_agent();
+            if !fits {
+                agent.wait_for_line("store cannot be opened", PATIENCE).unwrap();
+                for part in [&state_dir.display().to_string(), hindrance] {
+                    assert!(agent.output().contains(part), "{part}: {}", agent.output());
+                }
+            }
+            match others.exists() {
+                true => fs::remove_file(&others).unwrap(),
+                false => disk.remount("rw"),
+            }
+            agent.wait_for_line("agent started", PATIENCE).unwrap();
+            assert!(poll(PATIENCE, || node.status()["ledger"]["lines_read"] == lines), "{}", node.status());
+            end(agent);
         }
-        disk.remount("rw");
-    };
-    refused();
-    end(node.start_agent());
-    // A store that is there already.
-    refused();
+    }
     assert_eq!(fs::read_dir(&state_dir).unwrap().count(), 1, "nothing is set aside");
+}
+
+#[test]
+fn an_agent_that_waits_for_a_disk_can_be_stopped() {
+    let Some(disk) = Disk::mount("size=1m") else { return };
+    let node = Node::new(free_address(), "");
+    node.set_state_dir(&disk.path().join("state"));
+    disk.remount("ro");
+    let mut agent = node.spawn_agent();
+    agent.wait_for_line("store cannot be opened", PATIENCE).unwrap();
+    end(agent);
+    let configuration = node.configuration();
+    let said = run("blocksift-agent", ["validate".as_ref(), "--config".as_ref(), configuration.as_os_str()]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("cannot be written now: Read-only file system"), "{}", said.stdout);
 }

@@ -70,9 +70,15 @@ impl Detected {
 
 /// Runs `detect` on the files and checks that its ledger adds up.
 pub(crate) fn detect(logs: &[&Path]) -> Detected {
+    detect_with(&[], logs)
+}
+
+/// As [`detect`], with further arguments.
+pub(crate) fn detect_with(further: &[&OsStr], logs: &[&Path]) -> Detected {
     let folder = TempDir::new().unwrap();
     let summary = folder.path().join("summary.json");
     let mut arguments: Vec<OsString> = vec!["detect".into(), "--zone".into(), "UTC".into()];
+    arguments.extend(further.iter().map(|argument| (*argument).to_owned()));
     arguments.extend(logs.iter().map(|log| log.as_os_str().to_owned()));
     arguments.extend(["--summary".into(), summary.clone().into()]);
     let said = run("blocksift-agent", arguments);

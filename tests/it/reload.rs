@@ -1,13 +1,16 @@
 //! A running agent takes a new configuration and model, or refuses them and goes on.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 
 use blocksift_tests::process::{Process, Signal, poll};
-use blocksift_tests::simulate::batch;
+use blocksift_tests::simulate::{Plan, batch, batch_with};
 use tempfile::TempDir;
 
-use crate::harness::{Collector, Node, PATIENCE, detect, end, free_address};
+use crate::harness::{
+    Collector, Node, PATIENCE, assert_adds_up, detect, detect_with, end, free_address, run,
+};
 
 /// The model in the agent, as a file.
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/hdfs-v1.onnx");
@@ -60,6 +63,48 @@ fn reloads_in_the_midst_of_lines_change_nothing_of_what_is_reported() {
     collector.wait_for_flags(&detected.flags());
     assert_eq!(node.status()["ledger"]["lines_read"], detected.count("lines_read"));
     assert_eq!(node.status()["ledger"]["lines_in_sessions"], detected.count("lines_in_sessions"));
+    end(agent);
+    collector.end();
+}
+
+#[test]
+fn another_model_judges_what_is_scored_from_then_on() {
+    let archive = Plan::archive(74, 150);
+    let later = Plan { start_ms: archive.start_ms + 86_400_000, ..archive };
+    let (first, second) = (batch(73, 150), batch_with(later, |_| true));
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("first.log"), &first.log).unwrap();
+    fs::write(path("second.log"), &second.log).unwrap();
+    fs::write(path("sessions.csv"), batch(75, 400).sessions_csv()).unwrap();
+    let (sessions, other) = (path("sessions.csv"), path("other.onnx"));
+    let mut train: Vec<&OsStr> =
+        ["train", "--method", "decision-tree", "--sessions"].map(OsStr::new).to_vec();
+    train.extend([sessions.as_os_str(), "-o".as_ref(), other.as_os_str()]);
+    let trained = run("model-export", train);
+    assert_eq!(trained.code, 0, "{}", trained.stderr);
+    let mut expected = detect(&[&path("first.log")]).flags();
+    let of_other = detect_with(&["--model".as_ref(), other.as_os_str()], &[&path("second.log")]).flags();
+    assert_ne!(of_other, detect(&[&path("second.log")]).flags(), "the models are to be told apart");
+    assert!(!expected.is_empty() && !of_other.is_empty());
+
+    let collector = Collector::start(folder.path());
+    let node = Node::new(collector.address, "");
+    let model = path("model.onnx");
+    fs::copy(MODEL, &model).unwrap();
+    node.reconfigure("", &format!("reload_interval_s = 0\nmodel = {model:?}\n"));
+    let agent = node.start_agent();
+    append(&node, &first.log);
+    collector.wait_for_flags(&expected);
+    let before = node.status()["model"].clone();
+    fs::rename(&other, &model).unwrap();
+    reload(&agent, &node);
+    assert_ne!(node.status()["model"], before);
+    append(&node, &second.log);
+    expected.extend(of_other);
+    collector.wait_for_flags(&expected);
+    collector.wait_for(Node::NAME, "lines_read", first.written.lines + second.written.lines);
+    assert_adds_up(&collector.summary(Node::NAME));
     end(agent);
     collector.end();
 }

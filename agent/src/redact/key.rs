@@ -64,27 +64,36 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// Gets the key from where the configuration says.
+    /// Gets the key from where the configuration says, making the own one where there is none yet.
     ///
     /// # Errors
     /// If it is not there, is too short, or cannot be made.
     pub(super) fn get(key: &RedactKey, state_dir: &Path) -> Result<Self, KeyError> {
+        if let Some(key) = Self::find(key, state_dir)? {
+            return Ok(key);
+        }
+        let path = state_dir.join(FILE_NAME);
+        make(&path).map_err(|source| KeyError::Made { path: path.clone(), source })?;
+        Self::read(&path)
+    }
+
+    /// Gets the key if it is there; `None` is the own one before it was made.
+    ///
+    /// # Errors
+    /// If there is none where the configuration says, or it is too short.
+    pub(super) fn find(key: &RedactKey, state_dir: &Path) -> Result<Option<Self>, KeyError> {
         match key {
-            RedactKey::File(path) => Self::read(path),
+            RedactKey::File(path) => Self::read(path).map(Some),
             RedactKey::Variable(name) => {
                 let text = env::var_os(name).ok_or_else(|| KeyError::Unset { name: name.clone() })?;
-                Self::checked(text.as_encoded_bytes(), || format!("variable `{name}`"))
+                Self::checked(text.as_encoded_bytes(), || format!("variable `{name}`")).map(Some)
             }
-            RedactKey::Own => {
-                let path = state_dir.join(FILE_NAME);
-                match Self::read(&path) {
-                    Err(KeyError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                        make(&path).map_err(|source| KeyError::Made { path: path.clone(), source })?;
-                        Self::read(&path)
-                    }
-                    key => key,
+            RedactKey::Own => match Self::read(&state_dir.join(FILE_NAME)) {
+                Err(KeyError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    Ok(None)
                 }
-            }
+                key => key.map(Some),
+            },
         }
     }
 
@@ -137,6 +146,8 @@ mod tests {
     fn an_own_key_is_made_once_and_for_the_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
+        assert!(Key::find(&RedactKey::Own, &state).unwrap().is_none());
+        assert!(!state.exists(), "looking makes nothing");
         let first = Key::get(&RedactKey::Own, &state).unwrap();
         let second = Key::get(&RedactKey::Own, &state).unwrap();
         assert_eq!(first.hash("path", "/a"), second.hash("path", "/a"));

@@ -60,6 +60,19 @@ pub(crate) enum StateError {
 }
 
 impl StateError {
+    /// Whether it is the disk's state and not the place: waiting helps, and another user or path would not.
+    pub(crate) fn is_of_disk(&self) -> bool {
+        match self {
+            Self::Directory { source, .. } => is_of_disk(source),
+            Self::Open { source, .. } | Self::Use { source, .. } => match &**source {
+                redb::Error::Io(cause) => is_of_disk(cause),
+                error => matches!(error, redb::Error::PreviousIo),
+            },
+            Self::Busy { .. } | Self::Closed | Self::Damaged { .. } => false,
+            Self::Encoding(_) | Self::Totals(_) => false,
+        }
+    }
+
     /// Whether it may be over without anybody touching the store: a disk that is full or gives errors.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
@@ -122,6 +135,13 @@ impl Opening {
             Self::Unusable(reason) => doing("begin anew")(redb::Error::Corrupted(reason)),
         }
     }
+}
+
+/// Whether a disk is full, was made read-only, as the kernel does after errors, or gives errors.
+pub(crate) fn is_of_disk(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+        || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 fn is_damage(error: &io::Error) -> bool {

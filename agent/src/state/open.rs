@@ -51,9 +51,16 @@ impl Store {
         fs::create_dir_all(directory)
             .map_err(|source| StateError::Directory { path: directory.to_owned(), source })?;
         let path = directory.join(FILE_NAME);
+        let is_new = !path.exists();
         match Self::open_file(&path, &create) {
             Ok((database, restored)) => Self::new(path, create, database, restored),
-            Err(Opening::Failed(error)) => Err(error),
+            Err(Opening::Failed(error)) => {
+                if is_new && error.is_of_disk() {
+                    // What there is of it is no store, and would be taken for a damaged one. It holds nothing.
+                    fs::remove_file(&path).ok();
+                }
+                Err(error)
+            }
             Err(Opening::Unusable(reason)) => {
                 let aside = set_aside(&path)?;
                 error!(

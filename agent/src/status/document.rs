@@ -84,6 +84,8 @@ struct Spool {
 struct Ship<'a> {
     reports_shipped: u64,
     reports_refused: u64,
+    /// Refused reports that are kept.
+    dead_letters: u64,
     bytes_shipped: u64,
     /// Why the last request was not taken; null if it was.
     failure: Option<&'a str>,
@@ -131,6 +133,7 @@ pub(super) fn document(board: &Board) -> Result<String, serde_json::Error> {
         ship: Ship {
             reports_shipped: ship.counts.reports_shipped,
             reports_refused: ship.counts.reports_refused,
+            dead_letters: board.store.dead_letters().letters,
             bytes_shipped: ship.counts.bytes_shipped,
             failure: ship.failure.as_deref(),
             taken_ms: ship.taken_ms,

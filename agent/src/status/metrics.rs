@@ -144,6 +144,11 @@ fn ship(text: &mut Text, board: &Board) {
     );
     text.counter("reports_shipped_total", "Reports that were taken.", ship.counts.reports_shipped);
     text.counter("reports_refused_total", "Reports that were refused for good.", ship.counts.reports_refused);
+    let letters = board.store.dead_letters();
+    text.gauge("dead_letters", "Refused reports that are kept for people to look at.", letters.letters);
+    text.gauge("dead_letters_bytes", "Bytes of the refused reports that are kept.", letters.bytes);
+    let help = "Refused reports that made room for later ones.";
+    text.counter("dead_letters_dropped_total", help, ship.counts.dead_letters_dropped);
     text.counter("bytes_shipped_total", "Bytes of requests that were taken.", ship.counts.bytes_shipped);
     text.gauge("ship_up", "1 if the last request was taken.", u8::from(ship.failure.is_none()));
     if let Some(taken_ms) = ship.taken_ms {

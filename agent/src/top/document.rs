@@ -78,6 +78,8 @@ pub(super) struct Files {
     pub(super) unreadable: u64,
     pub(super) lag_bytes: u64,
     pub(super) lag_ms: u64,
+    pub(super) gaps: u64,
+    pub(super) gap_bytes: u64,
     pub(super) list: Vec<File>,
 }
 
@@ -134,6 +136,7 @@ pub(super) struct Spool {
 pub(super) struct Ship {
     pub(super) reports_shipped: u64,
     pub(super) reports_refused: u64,
+    pub(super) dead_letters: u64,
     pub(super) bytes_shipped: u64,
     pub(super) failure: Option<String>,
     pub(super) taken_ms: Option<i64>,

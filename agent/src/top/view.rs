@@ -170,10 +170,11 @@ impl View<'_> {
         let failure =
             ship.failure.as_ref().map(|failure| format!("  FAILING: {failure}")).unwrap_or_default();
         let text = format!(
-            "collector  {endpoint}  shipped {} reports, {}  refused {}  {taken}{failure}",
+            "collector  {endpoint}  shipped {} reports, {}  refused {} ({} kept)  {taken}{failure}",
             grouped(ship.reports_shipped),
             bytes(ship.bytes_shipped),
             grouped(ship.reports_refused),
+            grouped(ship.dead_letters),
         );
         Line { text, strong: ship.failure.is_some() || ship.reports_refused > 0 }
     }
@@ -183,8 +184,12 @@ impl View<'_> {
         let files = &self.document.files;
         let unreadable =
             if files.unreadable > 0 { format!("  UNREADABLE {}", files.unreadable) } else { String::new() };
+        let gaps = match files.gaps {
+            0 => String::new(),
+            gaps => format!("  GAPS {} ({} at least not read)", grouped(gaps), bytes(files.gap_bytes)),
+        };
         let text = format!(
-            "{RULE}{RULE} files  {} followed  {} to read, {} old at most{unreadable}  (by {})",
+            "{RULE}{RULE} files  {} followed  {} to read, {} old at most{unreadable}{gaps}  (by {})",
             files.followed,
             bytes(files.lag_bytes),
             duration(i64::try_from(files.lag_ms).unwrap_or(i64::MAX)),
@@ -356,6 +361,17 @@ mod tests {
         };
         assert!(first(Sort::Lag) && first(Sort::Path) && !first(Sort::Size));
         assert_eq!(Sort::Lag.next().next().next().next(), Sort::Lag);
+    }
+
+    #[test]
+    fn lines_that_were_not_read_are_shown() {
+        let mut now = document(5, 1);
+        assert!(!page(&view(&now), 200, 40).contains("GAPS"));
+        (now.files.gaps, now.files.gap_bytes) = (2, 1_536);
+        (now.ship.reports_refused, now.ship.dead_letters) = (9, 7);
+        let page = page(&view(&now), 200, 40);
+        assert!(page.contains("GAPS 2 (1.5 KiB at least not read)"), "{page}");
+        assert!(page.contains("refused 9 (7 kept)"), "{page}");
     }
 
     #[test]
