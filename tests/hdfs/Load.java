@@ -30,6 +30,8 @@ public class Load {
     public static void main(String[] args) throws Exception {
         Configuration conf = new Configuration();
         conf.addResource("hdfs-site.xml");
+        // `serve RETRIES`: how often it tries to reach a NameNode that is away.
+        if (args[0].equals("serve") && args.length > 1) conf.set("ipc.client.connect.max.retries", args[1]);
         dfs = (DistributedFileSystem) FileSystem.newInstance(conf);
         if (args[0].equals("mix")) {
             mix(Integer.parseInt(args[1]), Long.parseLong(args[2]), Double.parseDouble(args[3]), Long.parseLong(args[4]));
@@ -72,6 +74,8 @@ public class Load {
                     Path path = new Path("/load/" + id + "/" + made % 16 + "/file-" + made++);
                     create(path, size(random), random.nextInt(10) == 0 ? 2 : 3, random.nextInt(4) == 0);
                     files.add(path);
+                } else if (what == 34) {
+                    writeSlowly(new Path("/load/" + id + "/" + made % 16 + "/slow-" + made++), random, stop);
                 } else {
                     operate(random, what, files, id, made);
                 }
@@ -80,8 +84,33 @@ public class Load {
                 done[1]++;
             }
         }
+        stop.set(1);
+        for (Thread writer : writers) writer.join();
         say("mixed " + done[0] + " failed " + done[1]);
         dfs.close();
+    }
+
+    /** A file that stays open for long, as that of a log or a journal: at most four of them at a time. */
+    static void writeSlowly(Path path, Random random, AtomicInteger stop) {
+        writers.removeIf(writer -> !writer.isAlive());
+        if (writers.size() >= 4) return;
+        long end = System.nanoTime() + (2 + random.nextInt(40)) * 1_000_000_000L;
+        int bytes = 500 + random.nextInt(16_000);
+        Thread writer = new Thread(() -> {
+            byte[] chunk = new byte[bytes];
+            try (FSDataOutputStream out = dfs.create(path, true, 65_536, (short) 3, BLOCK)) {
+                while (System.nanoTime() < end && stop.get() == 0) {
+                    out.write(chunk);
+                    out.hflush();
+                    Thread.sleep(150);
+                }
+            } catch (IOException | InterruptedException error) {
+                // A fault; its log says so.
+            }
+        });
+        writer.setDaemon(true);
+        writer.start();
+        writers.add(writer);
     }
 
     static void operate(Random random, int what, List<Path> files, int id, int made) throws IOException {
@@ -199,7 +228,7 @@ public class Load {
                 return "failed to recover " + path;
             }
             case "nodes": // PATH COUNT: waits until so many DataNodes are live
-                for (int time = 0; time < 600; time++) {
+                for (int time = 0; time < 1_500; time++) {
                     int live = 0;
                     try {
                         if (!dfs.isInSafeMode()) live = dfs.getDataNodeStats(org.apache.hadoop.hdfs.protocol.HdfsConstants.DatanodeReportType.LIVE).length;

@@ -3,11 +3,13 @@
 //!
 //! [`artifacts`] come from Maven → [`cluster`] runs the [`node`]s of a [`Site`] → [`client`]s put load on it → a
 //! [`plan`] says which faults come → [`inject`] does that and records the [`truth`] → [`logs`] gathers what the nodes
-//! wrote, with a label for each block.
+//! wrote, in [`disguise`], with a label for each block.
 
 pub mod artifacts;
+pub mod card;
 pub mod client;
 pub mod cluster;
+pub mod disguise;
 pub mod inject;
 pub mod logs;
 pub mod node;

@@ -9,10 +9,12 @@ use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 use blocksift_tests::hdfs::artifacts::{Artifacts, HADOOP};
+use blocksift_tests::hdfs::card;
 use blocksift_tests::hdfs::client::{self, Client};
 use blocksift_tests::hdfs::cluster::Cluster;
+use blocksift_tests::hdfs::disguise::Disguise;
 use blocksift_tests::hdfs::inject::Injector;
-use blocksift_tests::hdfs::logs::{self, FAULTS};
+use blocksift_tests::hdfs::logs::{self, FAULTS, SETTINGS, Settings};
 use blocksift_tests::hdfs::node::Known;
 use blocksift_tests::hdfs::plan::{Kind, Planned, plan};
 use blocksift_tests::hdfs::{DATANODES, Site};
@@ -63,6 +65,12 @@ enum What {
     },
     /// End the cluster.
     Down,
+    /// Print what a data card says of runs in numbers.
+    Card {
+        /// Folders that `run` wrote.
+        #[arg(required = true, value_name = "DIR")]
+        runs: Vec<PathBuf>,
+    },
     /// All of it, one after the other: every kind of fault under load, then the logs. The folder is removed before and after.
     Run {
         #[command(flatten)]
@@ -73,6 +81,9 @@ enum What {
         /// Only these kinds.
         #[arg(long, value_name = "KIND", value_delimiter = ',')]
         kinds: Vec<String>,
+        /// A run with each of these seeds, one after the other, into folders of their names below the output.
+        #[arg(long, value_name = "SEED", value_delimiter = ',')]
+        seeds: Vec<u64>,
         /// Folder to write.
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
@@ -107,17 +118,47 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             let site = Site::open(&folder)?;
             let planned = plan(*seed, 1, &kinds(std::slice::from_ref(kind))?, 1);
             let planned = planned.into_iter().map(|planned| Planned { node: *node, rest_ms: 0, ..planned });
-            inject(&site, &artifacts()?, &planned.collect::<Vec<_>>())
+            inject(&site, &mut Injector::new(&site, &artifacts()?)?, &planned.collect::<Vec<_>>())
         }
-        What::Logs { output } => gather(&Site::open(&folder)?, output),
+        What::Logs { output } => gather(&Site::open(&folder)?, &artifacts()?, output),
         What::Down => down(&folder),
-        What::Run { load, rounds, kinds: names, output } => {
-            let planned = plan(load.seed, *rounds, &kinds(names)?, DATANODES);
-            whole(&folder, &artifacts()?, load, &planned)?;
-            gather(&Site::open(&folder)?, output)?;
-            fs::remove_dir_all(&folder).context("the cluster's folder cannot be removed")
+        What::Card { runs } => {
+            print!("{}", card::tables(runs)?);
+            Ok(())
+        }
+        What::Run { load, rounds, kinds: names, seeds, output } => {
+            let kinds = kinds(names)?;
+            let artifacts = artifacts()?;
+            let several = seeds.iter().map(|&seed| (seed, output.join(seed.to_string())));
+            let mut runs: Vec<(u64, PathBuf)> = several.collect();
+            if runs.is_empty() {
+                runs.push((load.seed, output.clone()));
+            }
+            for (seed, output) in runs {
+                let load = Load { seed, ..*load };
+                let planned = plan(seed, *rounds, &kinds, DATANODES);
+                whole(&folder, &artifacts, &load, &planned)?;
+                gather(&Site::open(&folder)?, &artifacts, &output)?;
+                write_settings(&output, &arguments.hadoop, &load, *rounds)?;
+                fs::remove_dir_all(&folder).context("the cluster's folder cannot be removed")?;
+            }
+            Ok(())
         }
     }
+}
+
+fn write_settings(output: &Path, hadoop: &str, load: &Load, rounds: usize) -> Result<()> {
+    let settings = Settings {
+        hadoop: hadoop.to_owned(),
+        seed: load.seed,
+        clients: load.clients,
+        rate: load.rate,
+        quiet_s: load.seconds,
+        rounds,
+    };
+    let path = output.join(SETTINGS);
+    let text = serde_json::to_string(&settings)? + "\n";
+    fs::write(&path, text).with_context(|| format!("`{}` cannot be written", path.display()))
 }
 
 fn sources() -> PathBuf {
@@ -222,13 +263,12 @@ fn put_load(site: &Site, artifacts: &Artifacts, load: &Load) -> Result<()> {
 /// Load and faults on a cluster of its own.
 fn whole(folder: &Path, artifacts: &Artifacts, load: &Load, planned: &[Planned]) -> Result<()> {
     tended(folder, artifacts, |site, _| {
-        let mut client = Client::serving(site, artifacts, "waiting")?;
-        client.ask(&format!("nodes / {DATANODES}"))?;
+        let mut injector = Injector::new(site, artifacts)?;
         // The load goes on for as long as faults come; quiet time comes first and last.
         let clients = clients(site, artifacts, load, 86_400)?;
         let quiet = Duration::from_secs(load.seconds) / 2;
         thread::sleep(quiet);
-        inject(site, artifacts, planned)?;
+        inject(site, &mut injector, planned)?;
         thread::sleep(quiet);
         // None dies in the middle of a write, which would be one more fault.
         for client in clients {
@@ -242,8 +282,7 @@ fn whole(folder: &Path, artifacts: &Artifacts, load: &Load, planned: &[Planned])
     })
 }
 
-fn inject(site: &Site, artifacts: &Artifacts, planned: &[Planned]) -> Result<()> {
-    let mut injector = Injector::new(site, artifacts)?;
+fn inject(site: &Site, injector: &mut Injector, planned: &[Planned]) -> Result<()> {
     let mut file = File::options().create(true).append(true).open(site.folder.join(FAULTS))?;
     for planned in planned {
         thread::sleep(Duration::from_millis(planned.rest_ms));
@@ -255,12 +294,15 @@ fn inject(site: &Site, artifacts: &Artifacts, planned: &[Planned]) -> Result<()>
     Ok(())
 }
 
-fn gather(site: &Site, output: &Path) -> Result<()> {
-    let gathered = logs::gather(site, output)?;
+fn gather(site: &Site, artifacts: &Artifacts, output: &Path) -> Result<()> {
+    let root = cargo::root();
+    let paths = [(site.folder.as_path(), "/hadoop"), (artifacts.folder(), "/opt/hadoop"), (&root, "/opt")];
+    let gathered = logs::gather(site, &Disguise::new(&paths), output)?;
     println!(
-        "`{}` written: {} lines, {} normal blocks, {} borderline, abnormal by fault: {:?}",
+        "`{}` written: {} lines, {} faults, {} normal blocks, {} borderline, abnormal by fault: {:?}",
         output.display(),
         gathered.lines,
+        gathered.faults,
         gathered.normal,
         gathered.borderline,
         gathered.abnormal

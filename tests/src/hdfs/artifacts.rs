@@ -49,13 +49,20 @@ impl Artifacts {
         Ok(artifacts)
     }
 
+    /// Folder of the version, which logs name.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.jars.parent().unwrap_or(&self.jars)
+    }
+
     /// A JVM of the site, without its class. It dies with the thread that starts it, however that ends.
     #[must_use]
     pub fn java(&self, site: &Site, node: &str, log: &Path) -> Command {
         let mut java = Command::new("setpriv");
         java.args(["--pdeathsig", "KILL", "nice", "-n", "5", "java"]);
         java.args(["-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Duser.timezone=UTC"]);
-        java.args(["-Djava.net.preferIPv4Stack=true"]);
+        java.args(["-Djava.net.preferIPv4Stack=true", "-Duser.home=/home/hdfs"]);
+        java.env("HADOOP_USER_NAME", "hdfs");
         java.args(OPENS.map(|opened| format!("--add-opens={opened}=ALL-UNNAMED")));
         let (data, rpc) = site.ports(node);
         let properties = [

@@ -10,8 +10,9 @@ use std::time::Duration;
 use super::Site;
 use super::artifacts::Artifacts;
 
-/// Longest time that a command may take: a write that waits for a hung DataNode takes half a minute.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// Longest time that a command may take: a write that waits for a hung DataNode takes half a minute, DataNodes of a busy
+/// machine take minutes to come back.
+const PATIENCE: Duration = Duration::from_secs(320);
 
 /// A running client; dropped, it is killed, as a crash would.
 pub struct Client {
@@ -50,6 +51,16 @@ impl Client {
     /// If it cannot be started.
     pub fn serving(site: &Site, artifacts: &Artifacts, name: &str) -> io::Result<Self> {
         let client = Self::start(site, artifacts, name, &["serve".to_owned()])?;
+        client.line(PATIENCE)?;
+        Ok(client)
+    }
+
+    /// As [`serving`](Self::serving), but one that gives up when the NameNode is away for a second.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn hasty(site: &Site, artifacts: &Artifacts, name: &str) -> io::Result<Self> {
+        let client = Self::start(site, artifacts, name, &["serve", "2"].map(str::to_owned))?;
         client.line(PATIENCE)?;
         Ok(client)
     }

@@ -32,8 +32,8 @@ const FILE_BYTES_MAX: u64 = 700_000;
 const THREE_BLOCKS: u64 = 2_600_000;
 /// Reads of a damaged file: each takes one of three replicas first.
 const READS: u32 = 10;
-/// Streams that are more than the 48 threads that a DataNode has for them.
-const STREAMS: usize = 40;
+/// Streams that are more than the 48 that a DataNode takes.
+const STREAMS: usize = 60;
 
 /// Injects faults, one after the other.
 pub struct Injector {
@@ -83,7 +83,7 @@ impl Injector {
                 fault.beside = blocks(&answer);
                 self.client.ask("wait /")?;
             }
-            Kind::RestartNamenode => self.restart_namenode(length, &mut fault)?,
+            Kind::RestartNamenode => self.restart_namenode(planned, &node, length, &mut fault)?,
         }
         wait_for_all(&self.site, &mut self.client)?;
         fault.end_ms = now_ms();
@@ -98,17 +98,13 @@ impl Injector {
         fault: &mut Fault,
     ) -> io::Result<()> {
         self.hold(planned.files, 6, node)?;
-        let folder = self.site.node_folder(node);
-        node::hold(&folder, true)?;
-        fault.begin_ms = now_ms();
-        let before = Known::noted(&folder)?;
-        before.signal(Signal::KILL)?;
+        let before = self.kill(node, fault)?;
         fault.blocks = being_written(&self.site, node);
         if planned.kind == Kind::LoseDatanode {
             fault.beside = finalized(&self.site, node);
         }
         thread::sleep(length);
-        node::hold(&folder, false)?;
+        node::hold(&self.site.node_folder(node), false)?;
         self.client.ask("wait /")?;
         wait_for_start(&self.site, node, before)
     }
@@ -120,8 +116,7 @@ impl Injector {
         length: Duration,
         fault: &mut Fault,
     ) -> io::Result<()> {
-        let process = self.busy(planned, node, length)?;
-        fault.begin_ms = now_ms();
+        let process = self.busy(planned, node, length, fault)?;
         process.signal(Signal::STOP)?;
         let touched = being_written(&self.site, node);
         // Writes go on after a pause as if nothing had been, some with a line that says so.
@@ -142,8 +137,7 @@ impl Injector {
         length: Duration,
         fault: &mut Fault,
     ) -> io::Result<()> {
-        let process = self.busy(planned, node, length)?;
-        fault.begin_ms = now_ms();
+        let process = self.busy(planned, node, length, fault)?;
         let mut seen = std::collections::BTreeMap::<i64, usize>::new();
         let end = Instant::now() + length;
         while Instant::now() < end {
@@ -218,35 +212,75 @@ impl Injector {
     }
 
     fn kill_client(&mut self, planned: &Planned, node: &str, fault: &mut Fault) -> io::Result<()> {
-        let mut victim = Client::serving(&self.site, &self.artifacts, &format!("victim-{}", self.number))?;
-        let folder = self.path(0);
-        let command = format!("hold {folder} {} 60 {}", planned.files, self.address(node));
-        let answer = victim.ask(&command)?;
+        let victim = Client::serving(&self.site, &self.artifacts, &self.victim())?;
+        let victim = self.writing(victim, planned, node, fault)?;
         fault.begin_ms = now_ms();
         drop(victim);
-        fault.blocks = blocks(&answer);
-        if planned.kind == Kind::RecoverLease {
-            for file in 0..planned.files {
-                self.client.ask(&format!("recover {folder}/held-{file}"))?;
-            }
+        if planned.kind == Kind::RecoverLease { self.recover(planned) } else { Ok(()) }
+    }
+
+    /// Its client gives up and leaves files open, whose leases are recovered then.
+    fn restart_namenode(
+        &mut self,
+        planned: &Planned,
+        node: &str,
+        length: Duration,
+        fault: &mut Fault,
+    ) -> io::Result<()> {
+        NAMENODE.clone_into(&mut fault.node);
+        let victim = Client::hasty(&self.site, &self.artifacts, &self.victim())?;
+        let victim = self.writing(victim, planned, node, fault)?;
+        self.kill(NAMENODE, fault)?;
+        fault.beside = self.site.names().flat_map(|node| being_written(&self.site, &node)).collect();
+        fault.beside.retain(|block| !fault.blocks.contains(block));
+        thread::sleep(length);
+        node::hold(&self.site.node_folder(NAMENODE), false)?;
+        wait_for_all(&self.site, &mut self.client)?;
+        drop(victim);
+        self.recover(planned)
+    }
+
+    /// Kills a node, which stays down for now.
+    fn kill(&self, node: &str, fault: &mut Fault) -> io::Result<Known> {
+        let folder = self.site.node_folder(node);
+        node::hold(&folder, true)?;
+        fault.begin_ms = now_ms();
+        let process = Known::noted(&folder)?;
+        process.signal(Signal::KILL)?;
+        Ok(process)
+    }
+
+    /// Has the client write files that it will not come to close.
+    fn writing(
+        &self,
+        mut victim: Client,
+        planned: &Planned,
+        node: &str,
+        fault: &mut Fault,
+    ) -> io::Result<Client> {
+        let command = format!("hold {} {} 60 {}", self.path(0), planned.files, self.address(node));
+        fault.blocks = blocks(&victim.ask(&command)?);
+        Ok(victim)
+    }
+
+    /// Recovers the leases of files that nobody writes any more.
+    fn recover(&mut self, planned: &Planned) -> io::Result<()> {
+        for file in 0..planned.files {
+            self.client.ask(&format!("recover {}/held-{file}", self.path(0)))?;
         }
         Ok(())
     }
 
-    fn restart_namenode(&mut self, length: Duration, fault: &mut Fault) -> io::Result<()> {
-        NAMENODE.clone_into(&mut fault.node);
-        let folder = self.site.node_folder(NAMENODE);
-        node::hold(&folder, true)?;
-        fault.begin_ms = now_ms();
-        Known::noted(&folder)?.signal(Signal::KILL)?;
-        fault.beside = self.site.names().flat_map(|node| being_written(&self.site, &node)).collect();
-        thread::sleep(length);
-        node::hold(&folder, false)
-    }
-
-    /// The DataNode's process, which receives files for a little longer than `length`.
-    fn busy(&mut self, planned: &Planned, node: &str, length: Duration) -> io::Result<Known> {
+    /// Begins a fault of the DataNode's process, which receives files for a little longer than `length`.
+    fn busy(
+        &mut self,
+        planned: &Planned,
+        node: &str,
+        length: Duration,
+        fault: &mut Fault,
+    ) -> io::Result<Known> {
         self.hold(planned.files, 2 + length.as_secs(), node)?;
+        fault.begin_ms = now_ms();
         Known::noted(&self.site.node_folder(node))
     }
 
@@ -260,6 +294,10 @@ impl Injector {
     fn hold(&mut self, files: usize, seconds: u64, node: &str) -> io::Result<String> {
         let command = format!("hold {} {files} {seconds} {}", self.path(0), self.address(node));
         self.client.ask(&command)
+    }
+
+    fn victim(&self) -> String {
+        format!("victim-{}", self.number)
     }
 
     fn path(&self, file: usize) -> String {

@@ -115,7 +115,7 @@ pub fn plan(seed: u64, rounds: usize, kinds: &[Kind], datanodes: usize) -> Vec<P
                 kind,
                 node: random.random_range(1..=datanodes),
                 length_ms: random.random_range(least..=most),
-                files: random.random_range(2..=5),
+                files: random.random_range(4..=8),
                 rest_ms: random.random_range(6_000..=10_000),
             });
         }

@@ -3,9 +3,11 @@
 //!
 //! 1. A block that a fault touched, and that some node's log names at or after its begin, is **abnormal**. So is a block
 //!    that a client complained of (WARN or worse in the client's own log, which no node has) within a fault's window.
-//! 2. **Borderline**, left out of all scores: a block that a fault touched of which no log says anything afterwards; one
-//!    that it may have touched (`beside`) of which a log says something in its window; and one of which a client
-//!    complained outside of every window.
+//! 2. **Borderline**, left out of all scores: a block that a fault touched of which no log says anything afterwards, or
+//!    nothing but that it was allocated (no node got it, which looks the same as a file that is still open); one
+//!    that it may have touched (`beside`) of which a log says something in its window; one of which a client
+//!    complained outside of every window; and one that a client could not read since it reached no node, for then there
+//!    is no node to tell of it.
 //! 3. All others are **normal**.
 
 use std::collections::BTreeMap;
@@ -54,6 +56,17 @@ impl Fault {
     }
 }
 
+/// What a client said of a block at WARN or worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// Milliseconds since 1970 in UTC.
+    pub at_ms: i64,
+    /// Of what.
+    pub block: i64,
+    /// Whether the client had reached the node that it complains of.
+    pub reached: bool,
+}
+
 /// What is true of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {
@@ -77,17 +90,16 @@ impl Label {
     }
 }
 
-/// The label of each block in `lines`, which has the times of the lines that name it, over all nodes. `complaints` are
-/// times and blocks.
+/// The label of each block in `lines`, which has the times of the lines that name it, over all nodes.
 #[must_use]
 pub fn labels(
     lines: &BTreeMap<i64, Vec<i64>>,
     faults: &[Fault],
-    complaints: &[(i64, i64)],
+    complaints: &[Complaint],
 ) -> BTreeMap<i64, Label> {
-    let mut complained: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-    for &(at_ms, block) in complaints {
-        complained.entry(block).or_default().push(at_ms);
+    let mut complained: BTreeMap<i64, Vec<Complaint>> = BTreeMap::new();
+    for complaint in complaints {
+        complained.entry(complaint.block).or_default().push(*complaint);
     }
     let label = |(&block, times): (&i64, &Vec<i64>)| {
         let complaints = complained.get(&block).map_or(&[][..], Vec::as_slice);
@@ -96,12 +108,15 @@ pub fn labels(
     lines.iter().map(label).collect()
 }
 
-fn label(block: i64, times: &[i64], faults: &[Fault], complaints: &[i64]) -> Label {
+fn label(block: i64, times: &[i64], faults: &[Fault], complaints: &[Complaint]) -> Label {
     let mut doubt = !complaints.is_empty();
+    // The first line is the NameNode's, that allocates it.
+    let is_told = times.len() > 1;
     for fault in faults {
         let touched = fault.blocks.contains(&block);
         let told = times.iter().any(|&at_ms| at_ms >= fault.begin_ms);
-        if (touched && told) || complaints.iter().any(|&at_ms| fault.has(at_ms)) {
+        let tells = |complaint: &Complaint| complaint.reached && fault.has(complaint.at_ms);
+        if is_told && ((touched && told) || complaints.iter().any(tells)) {
             return Label::Abnormal(fault.kind);
         }
         let beside = fault.beside.contains(&block) && times.iter().any(|&at_ms| fault.has(at_ms));
@@ -123,8 +138,10 @@ mod tests {
     }
 
     fn found(block: i64, times: &[i64], complaints: &[(i64, i64)]) -> Label {
+        let complaint = |&(at_ms, block): &(i64, i64)| Complaint { at_ms, block, reached: true };
+        let complaints: Vec<Complaint> = complaints.iter().map(complaint).collect();
         let lines = BTreeMap::from([(block, times.to_vec())]);
-        *labels(&lines, &faults(), complaints).get(&block).unwrap()
+        *labels(&lines, &faults(), &complaints).get(&block).unwrap()
     }
 
     #[test]
@@ -141,8 +158,12 @@ mod tests {
 
     #[test]
     fn a_complaint_counts_in_the_window_and_is_doubt_outside() {
-        assert_eq!(found(9, &[FAULT], &[(FAULT + 5, 9)]), Label::Abnormal(Kind::KillDatanode));
-        assert_eq!(found(9, &[FAULT], &[(END + SETTLE_MS + 1, 9)]), Label::Borderline);
+        assert_eq!(found(9, &[FAULT, FAULT], &[(FAULT + 5, 9)]), Label::Abnormal(Kind::KillDatanode));
+        assert_eq!(found(9, &[FAULT], &[(FAULT + 5, 9)]), Label::Borderline);
+        assert_eq!(found(9, &[FAULT, FAULT], &[(END + SETTLE_MS + 1, 9)]), Label::Borderline);
         assert_eq!(found(9, &[FAULT], &[(FAULT + 5, 8)]), Label::Normal);
+        let unreached = [Complaint { at_ms: FAULT + 5, block: 9, reached: false }];
+        let lines = BTreeMap::from([(9, vec![FAULT, FAULT])]);
+        assert_eq!(labels(&lines, &faults(), &unreached).get(&9), Some(&Label::Borderline));
     }
 }
