@@ -170,6 +170,7 @@ mod tests {
             line: None,
             file_id: FileId(file),
             bytes,
+            token: blocksift_detector::token::Token::PAD,
         }
     }
 

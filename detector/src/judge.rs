@@ -146,8 +146,9 @@ impl Judge {
         let events: Vec<Event> = self
             .events
             .iter()
+            .zip(&self.tokens)
             .zip(contributions)
-            .map(|(event, contribution)| reported(law.statements, event, contribution))
+            .map(|((event, &token), contribution)| reported(law.statements, event, token, contribution))
             .collect();
         let time = |event: Option<&Event>| event.map(|event| event.time.clone()).unwrap_or_default();
         let (id, block, pool) = sessions.get(slot).map_or((0, None, PoolId(0)), |session| {
@@ -173,7 +174,7 @@ impl Judge {
     }
 }
 
-fn reported(statements: &Statements, event: &SessionEvent, contribution: f32) -> Event {
+fn reported(statements: &Statements, event: &SessionEvent, token: Token, contribution: f32) -> Event {
     let (template, text) = statements.template(event.statement);
     let (exception, frame) = statements.exception(event.statement);
     Event {
@@ -190,6 +191,7 @@ fn reported(statements: &Statements, event: &SessionEvent, contribution: f32) ->
         line: None,
         file_id: event.file,
         bytes: event.bytes,
+        token,
     }
 }
 

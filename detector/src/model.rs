@@ -92,6 +92,12 @@ impl TokenizerSpec {
         Self { length, vocabulary, refinements: Vec::new(), node_window_ms: None }
     }
 
+    /// The tokenizer that this describes.
+    #[must_use]
+    pub fn tokenizer(&self) -> Tokenizer {
+        Tokenizer::refined(self.length, &self.vocabulary, &self.refinements)
+    }
+
     /// Rows that the embedding needs.
     pub(crate) fn rows(&self) -> usize {
         let refined: usize = self.refinements.iter().map(Refinement::tokens).sum();
@@ -337,8 +343,7 @@ impl Model {
             }
         }
         let id = format!("{}-{:012x}", metadata.name, xxh3_64(bytes) >> 16);
-        let TokenizerSpec { length, vocabulary, refinements, .. } = &metadata.tokenizer;
-        let tokenizer = Tokenizer::refined(*length, vocabulary, refinements);
+        let tokenizer = metadata.tokenizer.tokenizer();
         let catalogue = Catalogue::with_builtin(metadata.catalogue.clone());
         Ok(Self { metadata, id, tokenizer, catalogue, scorer })
     }

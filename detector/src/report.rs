@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::settings::FileId;
+use crate::token::Token;
 
 /// One scored session.
 ///
@@ -77,4 +78,7 @@ pub struct Event {
     /// not leave the process.
     #[serde(skip)]
     pub bytes: u32,
+    /// What the model read of it; does not leave the process.
+    #[serde(skip)]
+    pub token: Token,
 }

@@ -142,6 +142,23 @@ impl Tokenizer {
         }
     }
 
+    /// Every token of a template, with the range of its parameter and that of the gap before; none if the vocabulary
+    /// lacks it.
+    #[must_use]
+    pub fn ranges(&self, template: TemplateId) -> Vec<(u16, u16, Token)> {
+        let Some(&token) = self.vocabulary.get(&template) else { return Vec::new() };
+        let Some((refinement, _)) = self.refined.get(&template) else { return vec![(0, 0, token)] };
+        let mut found = Vec::with_capacity(refinement.tokens() + 1);
+        for (bucket, _) in (0u16..).zip(0..=refinement.bounds.len()) {
+            let lowest = self.token_in(template, bucket);
+            found.push((bucket, 0, lowest));
+            for (gap, &gap_ms) in (1u16..).zip(&refinement.gaps_ms) {
+                found.push((bucket, gap, self.after_gap(lowest, gap_ms)));
+            }
+        }
+        found
+    }
+
     /// Whether any template tells gaps apart.
     #[must_use]
     pub fn has_gaps(&self) -> bool {
@@ -261,6 +278,10 @@ mod tests {
             [2, 4, 5, 6, 7, 8]
         );
         assert_eq!(tokenizer.after_gap(tokenizer.token(TemplateId(9)), 99), Token(3), "not refined");
+        let ranges: Vec<u16> =
+            tokenizer.ranges(TemplateId(7)).into_iter().map(|(_, _, token)| token.0).collect();
+        assert_eq!(ranges, [2, 4, 5, 6, 7, 8]);
+        assert_eq!(tokenizer.ranges(TemplateId(9)), [(0, 0, Token(3))]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use blocksift_detector::score::onnx;
 use blocksift_detector::template::Template;
+use blocksift_detector::token::Refinement;
 use serde::{Deserialize, Serialize};
 
 /// The shipped model, whose catalogue holds the log statements of HDFS_v1; the numbers up to 29 are LogHub's E1 to E29.
@@ -23,15 +24,62 @@ struct Row {
     template: String,
 }
 
+/// A statement as JSON has it: a template, and what its events are told apart by, if by anything.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    text: String,
+    #[serde(default)]
+    logger: String,
+    #[serde(default)]
+    level: String,
+    key: Option<u32>,
+    #[serde(default)]
+    parameter: usize,
+    #[serde(default)]
+    bounds: Vec<i64>,
+    #[serde(default)]
+    gaps_ms: Vec<i64>,
+}
+
+/// Loggers of the NameNode: those of HDFS_v1, then those of today.
+const NAMENODE: [&str; 4] = [
+    "dfs.FSNamesystem",
+    "dfs.PendingReplicationBlocks",
+    "BlockStateChange",
+    "org.apache.hadoop.hdfs.StateChange",
+];
+/// Packages of the NameNode.
+const NAMENODE_PACKAGES: [&str; 2] =
+    ["org.apache.hadoop.hdfs.server.namenode.", "org.apache.hadoop.hdfs.server.blockmanagement."];
+
+/// Whether the NameNode writes it.
+#[must_use]
+pub(crate) fn is_namenode(template: &Template) -> bool {
+    let logger = template.logger.as_str();
+    NAMENODE.contains(&logger) || NAMENODE_PACKAGES.iter().any(|package| logger.starts_with(package))
+}
+
 /// Reads `path`, or takes the catalogue of the shipped model of HDFS_v1.
 ///
 /// # Errors
 /// Says which file, which line and what is wrong with it.
 pub(crate) fn read(path: Option<&Path>) -> Result<Vec<Template>> {
+    Ok(read_refined(path)?.0)
+}
+
+/// As [`read`], with what events of the statements are told apart by.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_refined(path: Option<&Path>) -> Result<(Vec<Template>, Vec<Refinement>)> {
     match path {
         Some(path) => parse(crate::input::open(path)?)
             .with_context(|| format!("catalogue {} is not usable", path.display())),
-        None => Ok(onnx::load(HDFS_V1).context("built-in model is not usable")?.0.catalogue),
+        None => {
+            let (metadata, _) = onnx::load(HDFS_V1).context("built-in model is not usable")?;
+            Ok((metadata.catalogue, metadata.tokenizer.refinements))
+        }
     }
 }
 
@@ -58,11 +106,13 @@ pub(crate) fn encode(templates: &[Template], json: bool) -> Result<Vec<u8>> {
     writer.into_inner().context("templates cannot be written")
 }
 
-fn parse(mut reader: impl BufRead) -> Result<Vec<Template>> {
+fn parse(mut reader: impl BufRead) -> Result<(Vec<Template>, Vec<Refinement>)> {
     let json = reader.fill_buf()?.trim_ascii_start().starts_with(b"[");
+    let mut refinements = Vec::new();
     let (mut templates, unit) = if json {
-        let list = serde_json::from_reader(reader);
-        (list.context("a list of objects with text, logger, level and key is needed")?, "template")
+        let list: Result<Vec<Entry>, _> = serde_json::from_reader(reader);
+        let list = list.context("a list of objects with text, logger, level and key is needed")?;
+        (list.into_iter().map(|entry| entry.template(&mut refinements)).collect(), "template")
     } else {
         (rows(reader)?, "line")
     };
@@ -82,7 +132,18 @@ fn parse(mut reader: impl BufRead) -> Result<Vec<Template>> {
     if templates.is_empty() {
         bail!("it lists no templates");
     }
-    Ok(templates)
+    Ok((templates, refinements))
+}
+
+impl Entry {
+    fn template(self, refinements: &mut Vec<Refinement>) -> Template {
+        let Self { text, logger, level, key, parameter, bounds, gaps_ms } = self;
+        let template = Template { text, logger, level, key };
+        if !bounds.is_empty() || !gaps_ms.is_empty() {
+            refinements.push(Refinement { template: template.id(), parameter, bounds, gaps_ms });
+        }
+        template
+    }
 }
 
 fn rows(reader: impl BufRead) -> Result<Vec<Template>> {
@@ -126,8 +187,16 @@ mod tests {
         let templates = [template("x \"<blk>\", y", 3), template(" two\nlines <*>", 1)];
         for json in [false, true] {
             let bytes = encode(&templates, json).unwrap();
-            assert_eq!(parse(bytes.as_slice()).unwrap(), templates);
+            assert_eq!(parse(bytes.as_slice()).unwrap().0, templates);
         }
+    }
+
+    #[test]
+    fn a_statement_may_be_told_apart_by_ranges() {
+        let json = r#"[{"text": "took <n> ms", "key": 1, "bounds": [300]}, {"text": "x", "key": 2}]"#;
+        let (templates, refinements) = parse(json.as_bytes()).unwrap();
+        let [refinement] = refinements.as_slice() else { panic!("one of them is") };
+        assert_eq!((refinement.template, refinement.bounds.as_slice()), (templates[0].id(), &[300][..]));
     }
 
     #[test]

@@ -175,6 +175,7 @@ mod tests {
             block: block.to_owned(),
             node: None,
             abnormal,
+            kind: String::new(),
             natural: false,
             count: 1,
             time_ms: None,

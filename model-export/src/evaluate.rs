@@ -4,6 +4,7 @@
 pub(crate) mod baselines;
 mod claims;
 pub(crate) mod figures;
+mod kinds;
 mod page;
 mod templates;
 pub(crate) mod view;
@@ -25,6 +26,7 @@ use crate::sheet::{ABNORMAL_SHARE, Sheet, natural};
 use crate::train::journal;
 use baselines::Baseline;
 use figures::Figures;
+use kinds::Kinds;
 use templates::{Contribution, Drift};
 use view::{Judges, View};
 
@@ -50,6 +52,9 @@ pub(crate) struct Args {
     /// Sessions that the model was trained on, to fit the baselines to; without it those among the evaluated ones
     #[arg(long, value_name = "FILE")]
     trained_on: Option<PathBuf>,
+    /// The same cut by node, to fit the baselines of those views to
+    #[arg(long, value_name = "FILE", requires = "trained_on")]
+    trained_on_nodes: Option<PathBuf>,
     /// Leave out the baselines that must be fitted
     #[arg(long)]
     no_baselines: bool,
@@ -85,6 +90,8 @@ pub(crate) struct Measured {
     pub(crate) figures: Vec<(&'static str, Figures)>,
     /// Recall within budgets of false flags, in a sentence.
     pub(crate) budget: String,
+    /// What is found of each kind of abnormal block.
+    pub(crate) kinds: Kinds,
 }
 
 /// All that was found.
@@ -180,7 +187,11 @@ impl<'a> Given<'a> {
         };
         let trained = model.metadata.trained_sequences()?;
         let known = read(&args.trained_on)?;
-        let trained_parts = baselines::trained_parts(&nodes, &wholes, &trained);
+        let known_parts = read(&args.trained_on_nodes)?;
+        let trained_parts = match (&known_parts, &known) {
+            (Some(parts), Some(known)) => baselines::trained_parts(parts, known, &trained),
+            _ => baselines::trained_parts(&nodes, &wholes, &trained),
+        };
         let trained = baselines::trained_on(group(known.as_ref().unwrap_or(&wholes)), &trained);
         Ok(Self { sessions, nodes, wholes, trained, trained_parts })
     }
@@ -285,7 +296,8 @@ fn measure(args: &Args, model: &Model, view: View) -> Measured {
         within(10.0),
         own.map_or(f64::NAN, Figures::calibration_error)
     );
-    Measured { view, sheet, figures, budget }
+    let kinds = Kinds::new(&view);
+    Measured { view, sheet, figures, budget, kinds }
 }
 
 fn text(found: &Found<'_>) -> String {
@@ -295,6 +307,7 @@ fn text(found: &Found<'_>) -> String {
     }
     for measured in &found.measured {
         text.push_str(&format!("\n{}\n{}\n", measured.sheet, measured.budget));
+        text.push_str(&measured.kinds.text());
     }
     let drift = &found.drift;
     text.push_str(&format!(
@@ -324,6 +337,9 @@ impl Found<'_> {
                 .collect();
             sheet.insert("figures".to_owned(), Value::Object(figures));
             sheet.insert("normal_per_node_and_day".to_owned(), json!(per_day));
+            if !measured.view.kinds.is_empty() {
+                sheet.insert("kinds".to_owned(), measured.kinds.json());
+            }
             if at == 0 {
                 json.append(&mut sheet);
             } else {

@@ -2,6 +2,7 @@
 
 mod loghub;
 mod marks;
+pub(crate) mod runs;
 mod sessions;
 mod source;
 pub(crate) mod write;
@@ -30,6 +31,8 @@ pub(crate) struct Session {
     pub(crate) node: Option<String>,
     /// The label.
     pub(crate) abnormal: bool,
+    /// What makes it abnormal, such as the kind of a fault; empty where the file does not tell.
+    pub(crate) kind: String,
     /// In a sample that has the natural class ratio.
     pub(crate) natural: bool,
     /// How many such sessions this stands for.
@@ -73,23 +76,48 @@ impl Sessions {
     }
 }
 
-/// Tokens by the data set's numbers of events.
+/// Tokens by the data set's numbers of events. Of a template that is told apart by ranges, `22` is the lowest ones, `22p1`
+/// the second range of its parameter, `22p1g2` that after a gap in the third range.
 #[derive(Clone, Debug)]
-pub(crate) struct Keys(BTreeMap<u32, Token>);
+pub(crate) struct Keys(BTreeMap<String, Token>);
 
 impl Keys {
     /// The numbers of `catalogue` as `tokenizer` reads them.
     #[must_use]
     pub(crate) fn new(catalogue: &[Template], tokenizer: &Tokenizer) -> Self {
-        let token = |template: &Template| Some((template.key?, tokenizer.token(template.id())));
-        Self(catalogue.iter().filter_map(token).collect())
+        let mut tokens = BTreeMap::new();
+        for template in catalogue {
+            let Some(key) = template.key else { continue };
+            for (range, gap, token) in tokenizer.ranges(template.id()) {
+                tokens.insert(name(key, range, gap), token);
+            }
+        }
+        Self(tokens)
     }
 
-    /// The token of an event written as `22` or `E22`; unknown if the catalogue lacks it.
+    /// The token of an event written as `22` or `E22`; unknown if the catalogue lacks it. Ranges that the tokenizer does
+    /// not tell apart are the lowest ones.
     #[must_use]
     pub(crate) fn token(&self, event: &str) -> Token {
-        let number = event.strip_prefix(['E', 'e']).unwrap_or(event);
-        number.parse().ok().and_then(|key: u32| self.0.get(&key).copied()).unwrap_or(Token::UNKNOWN)
+        let name = event.strip_prefix(['E', 'e']).unwrap_or(event).trim_start_matches('0');
+        let found = || {
+            let digits = name.split(|sign: char| !sign.is_ascii_digit()).next()?;
+            self.0.get(name).or_else(|| self.0.get(digits))
+        };
+        found().copied().unwrap_or(Token::UNKNOWN)
+    }
+
+    /// How each token is written.
+    fn names(&self) -> BTreeMap<Token, &str> {
+        self.0.iter().map(|(name, token)| (*token, name.as_str())).collect()
+    }
+}
+
+fn name(key: u32, range: u16, gap: u16) -> String {
+    match (range, gap) {
+        (0, 0) => key.to_string(),
+        (range, 0) => format!("{key}p{range}"),
+        (range, gap) => format!("{key}p{range}g{gap}"),
     }
 }
 

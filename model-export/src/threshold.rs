@@ -1,12 +1,14 @@
 //! Chooses the threshold: on validation sessions when a model is trained, and anew for a file (`model-export threshold`).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
 use crate::dataset::group;
+use crate::evaluate::view::{self, Judges};
 use crate::evaluate::{BLOCKS_PER_NODE_AND_DAY, share, verdicts};
-use crate::input::Source;
+use crate::input::{self, Keys, Source};
 use crate::sheet::metrics::{Item, Ranking, Weights};
 use crate::sheet::{ABNORMAL_SHARE, Column, Sheet, natural};
 
@@ -17,6 +19,9 @@ pub(crate) struct Args {
     model: PathBuf,
     #[command(flatten)]
     source: Source,
+    /// Sessions cut by node instead: the threshold is chosen for blocks, which are flagged if any of their parts is
+    #[arg(long, value_name = "FILE", conflicts_with = "input")]
+    node_sessions: Option<PathBuf>,
     #[command(flatten)]
     rule: Rule,
     /// File to write; without it the threshold is only told
@@ -54,9 +59,23 @@ struct Rule {
 /// Says which file is not usable, and why.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let (mut model, bytes) = crate::inspect::model(&args.model)?;
-    let sessions = args.source.read(model.catalogue.templates(), &model.tokenizer)?;
-    let groups = group(&sessions.list);
-    let scores = verdicts(&mut model, &groups)?;
+    let (groups, scores) = match &args.node_sessions {
+        Some(path) => {
+            let keys = Keys::new(&model.metadata.catalogue, &model.tokenizer);
+            let parts = input::read_sessions(path, &keys)?.list;
+            let mut judges = Judges { model: &mut model, name: "model", baselines: &[] };
+            let view =
+                view::joined("joined", &parts.iter().collect::<Vec<_>>(), &BTreeMap::new(), &mut judges)?;
+            let scores = view.columns.into_iter().next().map(|column| column.verdicts);
+            (view.groups, scores.unwrap_or_default())
+        }
+        None => {
+            let sessions = args.source.read(model.catalogue.templates(), &model.tokenizer)?;
+            let groups = group(&sessions.list);
+            let scores = verdicts(&mut model, &groups)?;
+            (groups, scores)
+        }
+    };
     let items: Vec<Item> = groups
         .iter()
         .zip(&scores)
@@ -76,11 +95,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let before = model.metadata.decision.threshold;
     model.metadata.decision.threshold = threshold;
-    let columns = [
-        Column { name: "before", verdicts: scores.clone() },
-        Column { name: "after", verdicts: verdicts(&mut model, &groups)? },
-    ];
-    let sheet = Sheet::new("merged", &groups, &columns, None, threshold, args.abnormal_share);
+    let after = match args.node_sessions {
+        // Blocks have the score of their worst part, and no window of their own.
+        Some(_) => scores.iter().map(|&(score, _)| (score, score >= threshold)).collect(),
+        None => verdicts(&mut model, &groups)?,
+    };
+    let columns =
+        [Column { name: "before", verdicts: scores.clone() }, Column { name: "after", verdicts: after }];
+    let view = if args.node_sessions.is_some() { "joined" } else { "merged" };
+    let sheet = Sheet::new(view, &groups, &columns, None, threshold, args.abnormal_share);
     let weights = natural(&groups, args.abnormal_share);
     let found = crate::evaluate::figures::Figures::new(&items, weights).at(threshold);
     let per_day = found.map_or(0.0, |step| step.fall_out * args.sessions_per_day);

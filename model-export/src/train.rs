@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use blocksift_detector::Model;
 use blocksift_detector::model::Metadata;
-use blocksift_detector::token::Tokenizer;
 use serde_json::{Value, json};
 
 use crate::dataset::{By, Group, Part};
@@ -58,6 +57,9 @@ pub(crate) struct Args {
     /// Sessions cut by node (column `node`): the model then also learns what a single DataNode and the NameNode see
     #[arg(long, value_name = "FILE")]
     node_sessions: Option<PathBuf>,
+    /// Leave out the abnormal sessions of this kind (column `kind`), to see whether the model finds it all the same
+    #[arg(long, value_name = "KIND")]
+    without_kind: Option<String>,
     /// Take only the sessions of the sample with the natural class ratio (column `natural`)
     #[arg(long)]
     natural: bool,
@@ -229,7 +231,7 @@ fn make(
         let quantized = Quantized::new(&net, examples.windows());
         return (Made::Cnn(Box::new(net), Box::new(quantized)), entries);
     }
-    let tokenizer = Tokenizer::new(data.tokenizer.length, &data.tokenizer.vocabulary);
+    let tokenizer = data.tokenizer.tokenizer();
     let known: Vec<Group> =
         parts.train.iter().chain(&views.by_node).chain(&views.namenode).cloned().collect();
     let weight = f64::from(normal_weight);

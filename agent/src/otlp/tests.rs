@@ -26,6 +26,7 @@ pub(crate) fn report() -> Report {
         line: line.map(str::to_owned),
         file_id: FileId(0),
         bytes: 0,
+        token: blocksift_detector::token::Token::PAD,
     };
     Report {
         id: "0123456789abcdef".to_owned(),

@@ -38,6 +38,7 @@ pub(crate) fn report() -> Report {
         line: line.map(str::to_owned),
         file_id: FileId::default(),
         bytes: 0,
+        token: blocksift_detector::token::Token::PAD,
     };
     Report {
         id: "0123456789abcdef".to_owned(),

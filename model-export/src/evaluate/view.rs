@@ -9,14 +9,12 @@ use blocksift_detector::token::{Token, counts, counts_hash, sequence_hash};
 
 use super::baselines::Baseline;
 use super::verdicts;
+use crate::catalogue;
 use crate::dataset::{Group, group};
 use crate::input::Session;
 use crate::method::window;
 use crate::sheet::metrics::Item;
 use crate::sheet::{Column, Sheet, count_vector, unseen};
-
-/// Loggers of the NameNode in HDFS_v1.
-pub(crate) const NAMENODE: [&str; 2] = ["dfs.FSNamesystem", "dfs.PendingReplicationBlocks"];
 
 /// Share of each class that must be unseen, so that curves are drawn of the unseen alone.
 const UNSEEN_MIN: f64 = 0.05;
@@ -33,6 +31,8 @@ pub(crate) struct View {
     pub(crate) unseen: Option<Vec<bool>>,
     /// Sessions for each block, on average.
     pub(crate) per_block: f64,
+    /// What makes each block abnormal, where it is a view of blocks.
+    pub(crate) kinds: Vec<String>,
 }
 
 impl View {
@@ -90,6 +90,7 @@ impl Judges<'_> {
     fn columns(&mut self, groups: &[Group]) -> Result<Vec<Column>> {
         let mut columns = vec![Column { name: self.name, verdicts: verdicts(self.model, groups)? }];
         columns.push(count_vector(groups, &self.model.metadata.novelty));
+        columns.push(warn_or_worse(self.model, groups));
         for baseline in self.baselines {
             let score = |group: &Group| {
                 let score = baseline.fitted.score(&window(&self.model.tokenizer, &group.tokens));
@@ -113,6 +114,7 @@ pub(crate) fn alone(name: &'static str, sessions: &[Session], judges: &mut Judge
         unseen: Some(unseen(&groups, &trained)),
         per_block: if named { sessions.len() as f64 / blocks.len().max(1) as f64 } else { 1.0 },
         groups,
+        kinds: Vec::new(),
     })
 }
 
@@ -130,9 +132,11 @@ pub(crate) fn joined(
     let at: BTreeMap<&[Token], usize> =
         groups.iter().enumerate().map(|(at, group)| (group.tokens.as_slice(), at)).collect();
     let mut blocks: BTreeMap<&str, (bool, Vec<usize>)> = BTreeMap::new();
+    let mut kinds: BTreeMap<&str, String> = BTreeMap::new();
     for session in sessions {
         let (abnormal, parts) = blocks.entry(&session.block).or_default();
         *abnormal |= session.abnormal;
+        kinds.insert(&session.block, session.kind.clone());
         parts.extend(at.get(session.tokens.as_slice()));
     }
     let join = |column: &Column| {
@@ -162,6 +166,7 @@ pub(crate) fn joined(
         unseen,
         per_block: 1.0,
         groups: blocks.values().map(block).collect(),
+        kinds: kinds.into_values().collect(),
     })
 }
 
@@ -192,7 +197,22 @@ pub(crate) fn is_namenode(session: &Session, namenode: &BTreeSet<Token>) -> bool
 /// Tokens of the events that the NameNode writes.
 #[must_use]
 pub(crate) fn namenode_tokens(model: &Model) -> BTreeSet<Token> {
-    let written_there = |template: &&Template| NAMENODE.contains(&template.logger.as_str());
-    let templates = model.catalogue.templates().iter().filter(written_there);
-    templates.map(|template| model.tokenizer.token(template.id())).collect()
+    tokens_of(model, catalogue::is_namenode)
+}
+
+/// Tokens of the templates that are so.
+fn tokens_of(model: &Model, are: impl Fn(&Template) -> bool) -> BTreeSet<Token> {
+    let templates = model.catalogue.templates().iter().filter(|template| are(template));
+    let ranges = templates.flat_map(|template| model.tokenizer.ranges(template.id()));
+    ranges.map(|(_, _, token)| token).collect()
+}
+
+/// What anybody would do without a model: a session with a line of WARN or worse is flagged.
+fn warn_or_worse(model: &Model, groups: &[Group]) -> Column {
+    let loud = tokens_of(model, |template| ["WARN", "ERROR", "FATAL"].contains(&template.level.as_str()));
+    let verdict = |group: &Group| {
+        let found = group.tokens.iter().any(|token| loud.contains(token));
+        (f32::from(u8::from(found)), found)
+    };
+    Column { name: "warn_or_worse", verdicts: groups.iter().map(verdict).collect() }
 }

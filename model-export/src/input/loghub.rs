@@ -188,6 +188,7 @@ fn session(block: i64, mut events: Vec<(i64, Token)>, abnormal: bool, node: Opti
         block: format!("blk_{block}"),
         node,
         abnormal,
+        kind: String::new(),
         natural: false,
         count: 1,
         time_ms: events.first().map(|(time, _)| *time),

@@ -63,6 +63,7 @@ pub(crate) fn read(path: &Path, tokenizer: &Tokenizer) -> Result<Sessions> {
             block: report.block,
             node: (!report.node.is_empty()).then_some(report.node),
             abnormal,
+            kind: String::new(),
             natural: false,
             count: 1,
             time_ms: None,

@@ -14,6 +14,7 @@ struct Columns {
     block: Option<usize>,
     node: Option<usize>,
     natural: Option<usize>,
+    kind: Option<usize>,
 }
 
 /// How a row says what class it is.
@@ -75,6 +76,7 @@ impl Columns {
             block: column(header, &["block_id", "BlockId"]),
             node: column(header, &["node"]),
             natural: column(header, &["natural"]),
+            kind: column(header, &["kind"]),
         })
     }
 
@@ -91,6 +93,7 @@ impl Columns {
             block: text(self.block).unwrap_or_default().to_owned(),
             node: text(self.node).map(str::to_owned),
             abnormal: false,
+            kind: text(self.kind).unwrap_or_default().to_owned(),
             // A file without the column has no sample apart.
             natural: text(self.natural).is_some_and(|natural| natural == "1"),
             count: 1,

@@ -3,7 +3,6 @@
 use anyhow::{Result, bail};
 use blocksift_detector::model::TokenizerSpec;
 use blocksift_detector::template::Template;
-use blocksift_detector::token::Tokenizer;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Args;
@@ -25,10 +24,10 @@ pub(super) struct Data {
 impl Data {
     /// Reads what the arguments name, and splits it.
     pub(super) fn read(args: &Args) -> Result<Self> {
-        let catalogue = catalogue::read(args.catalogue.as_deref())?;
+        let (catalogue, refinements) = catalogue::read_refined(args.catalogue.as_deref())?;
         let vocabulary = catalogue.iter().map(Template::id).collect();
-        let spec = TokenizerSpec::plain(args.length as usize, vocabulary);
-        let tokenizer = Tokenizer::new(spec.length, &spec.vocabulary);
+        let spec = TokenizerSpec { refinements, ..TokenizerSpec::plain(args.length as usize, vocabulary) };
+        let tokenizer = spec.tokenizer();
         let keys = Keys::new(&catalogue, &tokenizer);
         let mut sessions = args.source.read(&catalogue, &tokenizer)?;
         // What people marked are parts of sessions, and the best that a site has; it is taken as it is.
@@ -42,8 +41,14 @@ impl Data {
                 bail!("no session is marked `natural`; leave --natural out");
             }
         }
-        let nodes =
+        let mut nodes =
             args.node_sessions.as_deref().map(|path| input::read_sessions(path, &keys)).transpose()?;
+        if let Some(kind) = &args.without_kind {
+            sessions.list.retain(|session| session.kind != *kind);
+            if let Some(nodes) = &mut nodes {
+                nodes.list.retain(|session| session.kind != *kind);
+            }
+        }
         let shares = Shares { validation: args.validation_percent, test: args.test_percent, fold: args.fold };
         if args.fold > 0 && (args.fold + 1) * args.test_percent > 100 {
             bail!("there are {} folds of {} percent", 100 / args.test_percent, args.test_percent);

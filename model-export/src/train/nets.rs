@@ -22,7 +22,7 @@ pub(super) struct Examples {
 
 impl Examples {
     pub(super) fn new(data: &Data, parts: &Parts, views: &Views, args: &Args, normal: f32) -> Self {
-        let tokenizer = Tokenizer::new(data.tokenizer.length, &data.tokenizer.vocabulary);
+        let tokenizer = data.tokenizer.tokenizer();
         let shape = Shape {
             rows: tokenizer.rows(),
             length: tokenizer.length(),

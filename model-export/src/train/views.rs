@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use blocksift_detector::template::Template;
-use blocksift_detector::token::{Token, Tokenizer};
+use blocksift_detector::token::Token;
 
 use super::data::Data;
+use crate::catalogue;
 use crate::dataset::parts::{Telling, node_groups};
 use crate::dataset::{Group, Part};
 use crate::input::Session;
 
-/// Loggers of the NameNode in HDFS_v1.
-const NAMENODE: [&str; 2] = ["dfs.FSNamesystem", "dfs.PendingReplicationBlocks"];
 /// Abnormal sessions that a template must occur in to tell by itself.
 const TELLING_MIN: u64 = 3;
 /// Share of abnormal ones among the sessions that it occurs in, at least.
@@ -35,14 +33,10 @@ impl Views {
     /// The parts of the blocks in `part`.
     pub(super) fn new(data: &Data, part: Part, normal_weight: f64) -> Self {
         let Some(nodes) = &data.nodes else { return Self::default() };
-        let tokenizer = Tokenizer::new(data.tokenizer.length, &data.tokenizer.vocabulary);
-        let written_there = |template: &&Template| NAMENODE.contains(&template.logger.as_str());
-        let tokens: BTreeSet<Token> = data
-            .catalogue
-            .iter()
-            .filter(written_there)
-            .map(|template| tokenizer.token(template.id()))
-            .collect();
+        let tokenizer = data.tokenizer.tokenizer();
+        let templates = data.catalogue.iter().filter(|template| catalogue::is_namenode(template));
+        let ranges = templates.flat_map(|template| tokenizer.ranges(template.id()));
+        let tokens: BTreeSet<Token> = ranges.map(|(_, _, token)| token).collect();
         // The NameNode's events are known by their template, so every whole session has its part.
         let cut = |session: &Session| {
             let tokens = session.tokens.iter().copied().filter(|token| tokens.contains(token)).collect();
