@@ -1,18 +1,21 @@
 //! How values are written in the store: one byte for the version of the format, then bincode. The only place that
 //! knows bincode, which is unmaintained and pinned: another encoding would be another version here.
 
-use std::io::Read;
+use std::io::{BufWriter, Read};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Format of everything this version writes.
-pub(crate) const VERSION: u8 = 3;
+pub(crate) const VERSION: u8 = 4;
 /// Bytes that decoding may ask for: a damaged length must not exhaust the memory.
 const VALUE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
 /// How hard values are compressed: the fastest that zstd has by default.
 const ZSTD_LEVEL: i32 = 1;
+
+/// Bytes handed to the compression at once.
+const WRITE_BYTES: usize = 32 * 1_024;
 
 /// Why a value cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +60,12 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> 
 /// # Errors
 /// As [`encode`].
 pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> {
-    let mut encoder = zstd::Encoder::new(vec![VERSION], ZSTD_LEVEL).map_err(EncodingError::Compress)?;
-    bincode::serde::encode_into_std_write(value, &mut encoder, configuration())
+    let encoder = zstd::Encoder::new(vec![VERSION], ZSTD_LEVEL).map_err(EncodingError::Compress)?;
+    // Every field is a write of its own, for which the encoder takes longer than for its bytes.
+    let mut writer = BufWriter::with_capacity(WRITE_BYTES, encoder);
+    bincode::serde::encode_into_std_write(value, &mut writer, configuration())
         .map_err(EncodingError::Encode)?;
+    let encoder = writer.into_inner().map_err(|error| EncodingError::Compress(error.into_error()))?;
     encoder.finish().map_err(EncodingError::Compress)
 }
 
@@ -68,15 +74,23 @@ pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> {
 /// # Errors
 /// As [`decode`], and for bytes that are not compressed or too many.
 pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EncodingError> {
-    let (version, packed) = bytes.split_first().unwrap_or((&0, &[]));
-    if *version != VERSION {
-        return Err(EncodingError::Version { found: *version });
+    unpack_as(VERSION, bytes)
+}
+
+/// As [`unpack`], of bytes that another version wrote.
+///
+/// # Errors
+/// As [`unpack`].
+pub(crate) fn unpack_as<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, EncodingError> {
+    let (found, packed) = bytes.split_first().unwrap_or((&0, &[]));
+    if *found != version {
+        return Err(EncodingError::Version { found: *found });
     }
-    let mut plain = vec![VERSION];
+    let mut plain = vec![version];
     let decoder = zstd::Decoder::new(packed).map_err(EncodingError::Compress)?;
     let bytes_max = u64::try_from(VALUE_BYTES_MAX).unwrap_or(u64::MAX);
     decoder.take(bytes_max).read_to_end(&mut plain).map_err(EncodingError::Compress)?;
-    decode(&plain)
+    decode_as(version, &plain)
 }
 
 /// The value that [`encode`] made `bytes` of.
@@ -171,7 +185,7 @@ mod tests {
     #[test]
     fn another_version_is_told_apart_from_damage() {
         let error = decode::<u64>(&[1, 1]).unwrap_err();
-        assert_eq!(error.to_string(), "value is in format 1, this agent reads format 3");
+        assert_eq!(error.to_string(), "value is in format 1, this agent reads format 4");
         assert!(matches!(decode::<u64>(&[]), Err(EncodingError::Version { found: 0 })));
     }
 }

@@ -24,6 +24,7 @@ use crate::shard::Shard;
 use crate::statement::Statements;
 use crate::time::Zone;
 
+pub use crate::session::{SessionEvent, pack_events};
 pub use parallel::{Serial, Task, Workers};
 pub use snapshot::{FileState, SessionGroup, SessionState, Snapshot};
 

@@ -1,5 +1,6 @@
 //! Tests of the feed with the embedded model, round by round; time is made up, no test waits.
 
+mod early;
 mod files;
 
 use std::collections::BTreeSet;

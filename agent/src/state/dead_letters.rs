@@ -14,7 +14,7 @@ use super::spool::{self, unless_passing};
 use super::{Batch, SPOOL, StateError, Store, encode_all};
 use crate::encoding::{decode, encode};
 
-const DEAD_LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead_letters");
+pub(super) const DEAD_LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead_letters");
 
 /// A report that was refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 
 use blocksift_detector::Ledger;
-use blocksift_detector::detector::SessionState;
+use blocksift_detector::detector::{SessionEvent, SessionState, pack_events};
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
@@ -23,10 +23,12 @@ use crate::tail::Phase;
 
 /// Sessions with these keys.
 pub(super) fn group(keys: &[u64]) -> SessionGroup {
+    let event = SessionEvent { time_ms: 1, offset: 2, file: FileId(3), bytes: 0, statement: 0 };
+    let events = pack_events([event]);
     let session = |id: &u64| {
         json!({
-            "id": id, "block": -1, "pool": "BP-1", "of_node": false, "active_ms": 5, "order": 9, "speaking": true,
-            "flagged": false, "unknown_warn": false, "events": [{ "time_ms": 1, "offset": 2, "file": 3, "bytes": 0, "statement": 0 }], "dropped": [[0, 2]],
+            "id": id, "block": -1, "pool": 0, "of_node": false, "active_ms": 5, "order": 9, "speaking": true,
+            "flagged": false, "unknown_warn": false, "events": events, "dropped": [[0, 2]],
         })
     };
     let group = json!({
@@ -34,6 +36,7 @@ pub(super) fn group(keys: &[u64]) -> SessionGroup {
             "template": "Receiving block <blk>", "bucket": 0, "level": "INFO", "logger": "DataNode",
             "exception": "", "frame": "",
         }],
+        "pools": ["BP-1"],
         "sessions": keys.iter().map(session).collect::<Vec<_>>(),
         "forgotten": [],
     });
@@ -89,13 +92,13 @@ fn commit(file: u32, offset: u64) -> Commit {
         sessions: changed(&[u64::from(file)]),
         templates: vec![TextChange { key: u64::from(file), state: Some(template(u64::from(file))) }],
         reports: vec![report()],
-        meta: Meta {
+        meta: Some(Meta {
             totals: Summary { ledger, ..Summary::default() },
             time: SteadyTime { steady_ms: 3, date_ms: 4 },
             since_ms: 2,
             next_file: file + 1,
             templates_evicted: Evicted { texts: 5, messages: 6 },
-        },
+        }),
         ..Commit::default()
     }
 }
@@ -118,7 +121,7 @@ fn a_commit_is_there_again_in_all_its_parts() {
     assert_eq!(restored.files, first.files);
     assert_eq!(restored.sessions, [group(&[4])]);
     assert_eq!(restored.templates, [template(4)]);
-    assert_eq!(restored.meta, first.meta);
+    assert_eq!(Some(restored.meta), first.meta);
     assert_eq!(store.batch(10, u64::MAX).unwrap().reports, [report()]);
     assert_eq!(store.spooled().reports, 1);
 }

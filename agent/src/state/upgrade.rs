@@ -1,56 +1,38 @@
 //! Stores of the format before: rewritten when they are opened, in one transaction.
 //!
-//! Format 2 lacked the templates, whether a file's next lines continue a record, the anchors and sizes of files, and the
-//! time of the last commit, and had each session in a row of its own. Reports look as they did.
+//! Format 3 had each event of a session in full, and its pool by name. All else looks as it did.
 
-use blocksift_detector::Ledger;
+use blocksift_detector::FileId;
+use blocksift_detector::detector::{SessionEvent, pack_events};
 use blocksift_detector::head::Level;
-use blocksift_detector::miner::Evicted;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
-use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::error::Opening;
-use super::row::{FileRow, MetaRow};
-use super::{FILES, META, META_KEY, SESSIONS, SPOOL, SteadyTime};
-use crate::encoding::{self, EncodingError, decode_as, encode, pack};
-use crate::files::{Anchor, Fingerprint, Identity};
-use crate::tail::Phase;
+use super::{FILES, META, META_KEY, SESSIONS, SPOOL, TEMPLATES, dead_letters};
+use crate::encoding::{self, EncodingError, pack, unpack_as};
 
 /// The format that can be upgraded.
-pub(super) const FORMAT: u8 = 2;
+pub(super) const FORMAT: u8 = 3;
 
-/// A file in format 2.
-#[derive(Serialize, Deserialize)]
-struct OldFile {
-    path: Vec<u8>,
-    identity: Identity,
-    fingerprint: Fingerprint,
-    checkpoint: u64,
-    phase: Phase,
-    ledger: Ledger,
-}
-
-/// What there is once, in format 2.
-#[derive(Serialize, Deserialize)]
-struct OldMeta {
-    totals: String,
-    ticked_ms: i64,
-    since_ms: i64,
-    next_file: u32,
-}
-
-/// Sessions in format 2, by their ids.
-const OLD_SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
-
-/// A session in format 2. The encoding knows no names, so these stand for what they are written as: what a session is,
-/// its statements, its events, and its counts of dropped ones.
-type OldSession = (OldHead, Vec<OldStatement>, Vec<OldEvent>, Vec<(u32, u32)>);
-type OldHead = (u64, i64, String, bool, i64, u64, bool, bool, bool);
+/// A group of sessions in format 3. The encoding knows no names, so these stand for what they are written as: statements,
+/// sessions, and what is forgotten.
+type OldGroup = (Vec<OldStatement>, Vec<OldSession>, Vec<u64>);
 type OldStatement = (String, u16, Level, String, String, String);
+/// Id and block, pool, what it is, its events, and its counts of dropped ones.
+type OldSession = ((u64, i64), String, OldFacts, Vec<OldEvent>, Vec<(u32, u32)>);
+type OldFacts = (bool, i64, u64, bool, bool, bool);
 type OldEvent = (i64, u64, u32, u32, u32);
 
-/// Rewrites a store of format 2; any other is left as it is.
+/// A session as it is written now.
+type NewSession = ((u64, i64), u32, OldFacts, Packed, Vec<(u32, u32)>);
+
+/// Events as one string of bytes.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct Packed(#[serde(with = "serde_bytes")] Vec<u8>);
+
+/// Rewrites a store of format 3; any other is left as it is.
 pub(super) fn upgrade(database: &Database) -> Result<(), Opening> {
     if !is_old(database)? {
         return Ok(());
@@ -58,14 +40,16 @@ pub(super) fn upgrade(database: &Database) -> Result<(), Opening> {
     let transaction = database.begin_write().map_err(Opening::read)?;
     {
         let mut table = transaction.open_table(META).map_err(Opening::read)?;
-        let meta = table.get(META_KEY).map_err(Opening::read)?.map(|row| meta(row.value())).transpose()?;
-        if let Some(meta) = meta {
+        let meta = table.get(META_KEY).map_err(Opening::read)?.map(|row| relabelled(row.value()));
+        if let Some(meta) = meta.transpose()? {
             table.insert(META_KEY, meta.as_slice()).map_err(Opening::read)?;
         }
     }
-    rewrite(&transaction, FILES, file)?;
-    regroup(&transaction)?;
+    rewrite(&transaction, FILES, relabelled)?;
+    rewrite(&transaction, SESSIONS, group)?;
+    rewrite(&transaction, TEMPLATES, relabelled)?;
     rewrite(&transaction, SPOOL, relabelled)?;
+    rewrite(&transaction, dead_letters::DEAD_LETTERS, relabelled)?;
     transaction.commit().map_err(Opening::read)?;
     info!(from = FORMAT, to = encoding::VERSION, "store was upgraded to this version's format");
     Ok(())
@@ -102,49 +86,29 @@ where
     Ok(())
 }
 
-/// Makes each session a group.
-fn regroup(transaction: &redb::WriteTransaction) -> Result<(), Opening> {
-    let mut groups = Vec::new();
-    {
-        let table = transaction.open_table(OLD_SESSIONS).map_err(Opening::read)?;
-        for entry in table.iter().map_err(Opening::read)? {
-            groups.push(group(entry.map_err(Opening::read)?.1.value())?);
-        }
-    }
-    transaction.delete_table(OLD_SESSIONS).map_err(Opening::read)?;
-    let mut table = transaction.open_table(SESSIONS).map_err(Opening::read)?;
-    for (number, group) in (0..).zip(groups) {
-        table.insert(number, group.as_slice()).map_err(Opening::read)?;
-    }
-    Ok(())
-}
-
-/// A session as a group of its own.
+/// A group with the events of each session packed, and the names of pools once.
 fn group(row: &[u8]) -> Result<Vec<u8>, EncodingError> {
-    let (head, statements, events, dropped): OldSession = decode_as(FORMAT, row)?;
-    let forgotten: [u64; 0] = [];
-    pack(&(statements, vec![(head, events, dropped)], forgotten.as_slice()))
-}
-
-fn meta(row: &[u8]) -> Result<Vec<u8>, EncodingError> {
-    let OldMeta { totals, ticked_ms, since_ms, next_file } = decode_as(FORMAT, row)?;
-    let time = SteadyTime { steady_ms: ticked_ms, date_ms: ticked_ms };
-    encode(&MetaRow { totals, time, since_ms, next_file, templates_evicted: Evicted::default() })
-}
-
-fn file(row: &[u8]) -> Result<Vec<u8>, EncodingError> {
-    let OldFile { path, identity, fingerprint, checkpoint, phase, ledger } = decode_as(FORMAT, row)?;
-    encode(&FileRow {
-        path,
-        identity,
-        fingerprint,
-        anchor: Anchor::default(),
-        size: checkpoint,
-        checkpoint,
-        phase,
-        ledger,
-        continues: None,
-    })
+    let (statements, sessions, forgotten): OldGroup = unpack_as(FORMAT, row)?;
+    let mut pools: Vec<String> = Vec::new();
+    let sessions: Vec<NewSession> = sessions
+        .into_iter()
+        .map(|(names, pool, facts, events, dropped)| {
+            let at = pools.iter().position(|known| *known == pool).unwrap_or(pools.len());
+            if at == pools.len() {
+                pools.push(pool);
+            }
+            let event = |(time_ms, offset, file, bytes, statement)| SessionEvent {
+                time_ms,
+                offset,
+                file: FileId(file),
+                bytes,
+                statement,
+            };
+            let events = Packed(pack_events(events.into_iter().map(event)));
+            (names, u32::try_from(at).unwrap_or(u32::MAX), facts, events, dropped)
+        })
+        .collect();
+    pack(&(statements, pools, sessions, forgotten))
 }
 
 /// A row whose shape did not change.

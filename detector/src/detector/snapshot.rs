@@ -9,7 +9,7 @@ use crate::key::BlockId;
 use crate::ledger::{Ledger, Summary};
 use crate::miner::{self, Evicted, Miner, MinerSettings, TextChange};
 use crate::parser::shard_of;
-use crate::session::{Flags, List, PoolId, SessionEvent, Sessions, Slot};
+use crate::session::{Events, Flags, List, PoolId, SessionEvent, Sessions, Slot, pack_events};
 use crate::settings::FileId;
 use crate::shard::Shard;
 use crate::statement::{StatementState, Statements};
@@ -25,6 +25,8 @@ const NUMBER_MAX: u64 = 1 << 56;
 pub struct SessionGroup {
     /// What events and counts of dropped ones refer to by position.
     statements: Vec<StatementState>,
+    /// What sessions refer to by position; the empty one is none.
+    pools: Vec<String>,
     /// In any order.
     pub sessions: Vec<SessionState>,
     /// Sessions that are no more, by their keys. One that is among `sessions` too was begun anew.
@@ -39,13 +41,13 @@ impl SessionGroup {
     }
 }
 
-/// All of a session but for the statements, which its group has.
+/// All of a session but for the statements and the pool, which its group has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionState {
     id: u64,
     /// Block, or the number of the node's window.
     block: i64,
-    pool: String,
+    pool: u32,
     of_node: bool,
     active_ms: i64,
     /// Rises with activity, among sessions of one detector.
@@ -53,8 +55,9 @@ pub struct SessionState {
     speaking: bool,
     flagged: bool,
     unknown_warn: bool,
-    /// In the order in which they came.
-    events: Vec<EventState>,
+    /// In the order in which they came, each as its difference to the one before ([`pack_events`](super::pack_events)).
+    #[serde(with = "serde_bytes")]
+    events: Vec<u8>,
     dropped: Vec<(u32, u32)>,
 }
 
@@ -64,15 +67,6 @@ impl SessionState {
     pub fn key(&self) -> u64 {
         self.id
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct EventState {
-    time_ms: i64,
-    offset: u64,
-    file: u32,
-    bytes: u32,
-    statement: u32,
 }
 
 /// What is kept of a file; it is read on from its checkpoint.
@@ -212,32 +206,28 @@ impl Detector {
 
     /// Adds sessions as they were to those of a snapshot, none of which is among them; what is `forgotten` was not there.
     pub fn restore_sessions(&mut self, group: SessionGroup) {
-        let SessionGroup { statements, mut sessions, .. } = group;
+        let SessionGroup { statements, pools, mut sessions, .. } = group;
         let numbers: Vec<u32> = statements.iter().map(|state| self.statements.restore(state)).collect();
+        let pools: Vec<PoolId> = pools
+            .iter()
+            .map(|name| match name.as_str() {
+                "" => PoolId(0),
+                name => PoolId(self.statements.intern_pool(name)),
+            })
+            .collect();
         sessions.sort_by_key(|state| (state.order, state.id));
         for state in &sessions {
-            self.restore_session(state, &numbers);
+            let pool = usize::try_from(state.pool).ok().and_then(|at| pools.get(at)).copied();
+            let pool = if state.of_node { PoolId::NODE } else { pool.unwrap_or(PoolId(0)) };
+            self.restore_session(state, pool, &numbers);
         }
     }
 
     /// `numbers`: of the statements that the session refers to.
-    fn restore_session(&mut self, state: &SessionState, numbers: &[u32]) {
-        let pool = match (state.of_node, state.pool.as_str()) {
-            (true, _) => PoolId::NODE,
-            (false, "") => PoolId(0),
-            (false, name) => PoolId(self.statements.intern_pool(name)),
-        };
+    fn restore_session(&mut self, state: &SessionState, pool: PoolId, numbers: &[u32]) {
         let number = |at: u32| usize::try_from(at).ok().and_then(|at| numbers.get(at)).copied().unwrap_or(0);
-        let events: Vec<SessionEvent> = state
-            .events
-            .iter()
-            .map(|event| SessionEvent {
-                time_ms: event.time_ms,
-                offset: event.offset,
-                file: FileId(event.file),
-                bytes: event.bytes,
-                statement: number(event.statement),
-            })
+        let events: Vec<SessionEvent> = Events::new(&state.events)
+            .map(|event| SessionEvent { statement: number(event.statement), ..event })
             .collect();
         let block = BlockId(state.block);
         let at = shard_of(block, self.shards.len().ilog2());
@@ -269,32 +259,34 @@ struct Group {
     group: SessionGroup,
     /// Of the statements in the group, by their numbers.
     positions: HashMap<u32, u32>,
+    /// Of the pools in the group.
+    pool_positions: HashMap<PoolId, u32>,
 }
 
 impl Group {
     fn add(&mut self, statements: &Statements, sessions: &Sessions, slot: Slot) {
         let Some(session) = sessions.get(slot) else { return };
-        let Self { group, positions } = self;
+        let Self { group, positions, pool_positions } = self;
+        let pool = *pool_positions.entry(session.pool).or_insert_with(|| {
+            let of_node = session.pool == PoolId::NODE;
+            let name = if of_node { "" } else { statements.pool_name(session.pool.0) };
+            group.pools.push(name.to_owned());
+            u32::try_from(group.pools.len() - 1).unwrap_or(u32::MAX)
+        });
         let mut position = |number: u32| {
             *positions.entry(number).or_insert_with(|| {
                 group.statements.push(statements.state(number));
                 u32::try_from(group.statements.len() - 1).unwrap_or(u32::MAX)
             })
         };
-        let event = |event: SessionEvent| EventState {
-            time_ms: event.time_ms,
-            offset: event.offset,
-            file: event.file.0,
-            bytes: event.bytes,
-            statement: position(event.statement),
-        };
-        let events = sessions.events(session).map(event).collect();
+        let event = |event: SessionEvent| SessionEvent { statement: position(event.statement), ..event };
+        let events = pack_events(sessions.events(session).map(event));
         let dropped = sessions.dropped(slot).into_iter().flatten();
         let dropped = dropped.map(|(&statement, &count)| (position(statement), count)).collect();
         group.sessions.push(SessionState {
             id: session.id,
             block: session.block.0,
-            pool: statements.pool_name(session.pool.0).to_owned(),
+            pool,
             of_node: session.pool == PoolId::NODE,
             active_ms: session.active_ms,
             order: session.order,

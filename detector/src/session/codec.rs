@@ -26,15 +26,18 @@ const FULL: u8 = 15;
 
 /// One event of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SessionEvent {
-    pub(crate) time_ms: i64,
+pub struct SessionEvent {
+    /// Milliseconds since 1970.
+    pub time_ms: i64,
     /// First byte of the record in its file.
-    pub(crate) offset: u64,
-    pub(crate) file: FileId,
+    pub offset: u64,
+    /// Which file.
+    pub file: FileId,
     /// Length of the record; `0` if it is one line.
-    pub(crate) bytes: u32,
-    /// In the detector's numbering of statements.
-    pub(crate) statement: u32,
+    pub bytes: u32,
+    /// What it says: a number in a detector, a position among the statements of a
+    /// [`SessionGroup`](crate::detector::SessionGroup).
+    pub statement: u32,
 }
 
 /// Where the last event was, which the next one is written relative to.
@@ -190,6 +193,23 @@ pub(crate) fn after(event: &SessionEvent) -> Last {
     Last { time_ms: event.time_ms, offset: event.offset, file: event.file }
 }
 
+/// All of `events`, as a [`SessionGroup`](crate::detector::SessionGroup) has those of a session: for callers that kept them
+/// in another form.
+#[must_use]
+pub fn pack_events(events: impl IntoIterator<Item = SessionEvent>) -> Vec<u8> {
+    let (mut bytes, mut last) = (Vec::new(), Last::default());
+    for event in events {
+        let encoded = encode(last, &event);
+        let start = bytes.len();
+        bytes.resize(start + encoded.len(), 0);
+        if let Some(room) = bytes.get_mut(start..) {
+            encoded.write(room);
+        }
+        last = after(&event);
+    }
+    bytes
+}
+
 /// Reads what [`encode`] wrote, event by event.
 #[derive(Clone, Debug)]
 pub(crate) struct Events<'a> {
@@ -327,15 +347,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_written_is_read(events in prop::collection::vec(event(), 0..20)) {
-            let mut bytes = Vec::new();
-            let mut last = Last::default();
-            for event in &events {
-                let encoded = encode(last, event);
-                let start = bytes.len();
-                bytes.resize(start + encoded.len(), 0);
-                encoded.write(&mut bytes[start..]);
-                last = after(event);
-            }
+            let bytes = pack_events(events.iter().copied());
             prop_assert_eq!(Events::new(&bytes).collect::<Vec<_>>(), events);
         }
 

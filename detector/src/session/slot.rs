@@ -6,7 +6,7 @@ use crate::key::BlockId;
 use crate::settings::FileId;
 
 /// A block pool, in the detector's numbering; `0` is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct PoolId(pub(crate) u16);
 
 impl PoolId {

@@ -2,19 +2,20 @@
 
 use std::path::Path;
 
+use blocksift_detector::{Detector, Settings};
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 use super::*;
 use crate::encoding::VERSION;
 
 /// A store that an agent of the version before wrote, of two files with seven lines, two of them about one block and
-/// three about another; zstd.
-const FORMAT_2: &[u8] = include_bytes!("format-2.redb.zst");
+/// three about another, with a dead letter; zstd.
+const FORMAT_3: &[u8] = include_bytes!("format-3.redb.zst");
 
 #[test]
 fn a_store_of_the_version_before_is_upgraded() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join(FILE_NAME), zstd::decode_all(FORMAT_2).unwrap()).unwrap();
+    fs::write(folder.path().join(FILE_NAME), zstd::decode_all(FORMAT_3).unwrap()).unwrap();
     // The second time there is nothing to upgrade any more.
     for _ in 0..2 {
         let (store, restored) = reopen(&folder);
@@ -23,12 +24,8 @@ fn a_store_of_the_version_before_is_upgraded() {
             .files
             .iter()
             .map(|(saved, state)| {
-                assert_eq!((saved.id, saved.offset, state.continues), (state.file, state.checkpoint, None));
-                assert_eq!(
-                    (saved.anchor, saved.size),
-                    (Anchor::default(), saved.offset),
-                    "as far as is known"
-                );
+                assert_eq!((saved.id, saved.offset), (state.file, state.checkpoint));
+                assert_eq!((saved.anchor.end(), saved.size), (saved.offset, saved.offset));
                 (saved.path.as_path(), saved.phase, state.checkpoint, state.ledger.lines_read)
             })
             .collect();
@@ -36,11 +33,11 @@ fn a_store_of_the_version_before_is_upgraded() {
         assert_eq!(
             files,
             [
-                (path("/tmp/fx/logs/dn.log.1"), Phase::Followed, 133, 2),
-                (path("/tmp/fx/logs/dn.log"), Phase::Followed, 271, 5),
+                (path("/tmp/fx3/logs/dn.log.1"), Phase::Ended { since_ms: 1_795_770_907_614 }, 133, 2),
+                (path("/tmp/fx3/logs/dn.log"), Phase::Followed, 271, 5),
             ]
         );
-        assert_eq!((kept(&restored).len(), restored.templates.len()), (2, 0));
+        assert_eq!((kept(&restored).len(), restored.templates.len()), (2, 1));
         let Meta { totals, time, since_ms, next_file, templates_evicted } = restored.meta;
         assert_eq!((totals.ledger.lines_read, totals.ledger.lines_in_sessions), (7, 5));
         assert_eq!((totals.sessions_flagged, next_file, templates_evicted), (2, 2, Evicted::default()));
@@ -50,8 +47,24 @@ fn a_store_of_the_version_before_is_upgraded() {
             reports.iter().map(|report| (report.block.as_str(), report.revision)).collect();
         reports.sort_unstable();
         assert_eq!(reports, [("blk_7", 2), ("blk_8", 1)]);
+        assert_eq!(store.dead_letters().letters, 1);
+        assert_eq!(goes_on(restored.sessions), ["something odd with <blk>", PACKET, PACKET]);
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is set aside");
+}
+
+const PACKET: &str = "PacketResponder <n> for block <blk> terminating";
+
+/// What a detector that goes on with these sessions has of block 7 when it is spoken of once more.
+fn goes_on(sessions: Vec<SessionGroup>) -> Vec<String> {
+    let mut detector = Detector::new(crate::model::load(None).unwrap(), Settings::default());
+    sessions.into_iter().for_each(|group| detector.restore_sessions(group));
+    let line = "081109 203620 148 INFO dfs.DataNode$PacketResponder: PacketResponder 1 for block blk_7 terminating\n";
+    detector.push(FileId(9), 0, line.as_bytes());
+    detector.close_records(FileId(9));
+    let reports: Vec<_> = detector.finish().collect();
+    assert_eq!(reports.len(), 1);
+    reports[0].events.iter().map(|event| event.text.clone()).collect()
 }
 
 #[test]
