@@ -1,7 +1,7 @@
 //! How values are written in the store: one byte for the version of the format, then bincode. The only place that
 //! knows bincode, which is unmaintained and pinned: another encoding would be another version here.
 
-use std::io::{BufWriter, Read};
+use std::io::Read;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,9 +13,6 @@ const VALUE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
 /// How hard values are compressed: the fastest that zstd has by default.
 const ZSTD_LEVEL: i32 = 1;
-
-/// Bytes handed to the compression at once.
-const WRITE_BYTES: usize = 32 * 1_024;
 
 /// Why a value cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -55,21 +52,45 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> 
     Ok(bytes)
 }
 
-/// `value` as bytes, compressed: for values in which much repeats itself.
-///
-/// # Errors
-/// As [`encode`].
-pub(crate) fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodingError> {
-    let encoder = zstd::Encoder::new(vec![VERSION], ZSTD_LEVEL).map_err(EncodingError::Compress)?;
-    // Every field is a write of its own, for which the encoder takes longer than for its bytes.
-    let mut writer = BufWriter::with_capacity(WRITE_BYTES, encoder);
-    bincode::serde::encode_into_std_write(value, &mut writer, configuration())
-        .map_err(EncodingError::Encode)?;
-    let encoder = writer.into_inner().map_err(|error| EncodingError::Compress(error.into_error()))?;
-    encoder.finish().map_err(EncodingError::Compress)
+/// Encodes and compresses values in which much repeats itself, and keeps the memory that this takes for the next one.
+#[derive(Default)]
+pub(crate) struct Packer {
+    /// `None` before the first value.
+    compressor: Option<zstd::bulk::Compressor<'static>>,
+    plain: Vec<u8>,
+    packed: Vec<u8>,
 }
 
-/// The value that [`pack`] made `bytes` of.
+impl Packer {
+    /// `value` as bytes, compressed.
+    ///
+    /// # Errors
+    /// As [`encode`].
+    pub(crate) fn pack<T: Serialize>(&mut self, value: &T) -> Result<Vec<u8>, EncodingError> {
+        let Self { compressor, plain, packed } = self;
+        let compressor = match compressor {
+            Some(compressor) => compressor,
+            None => {
+                compressor.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(EncodingError::Compress)?)
+            }
+        };
+        plain.clear();
+        bincode::serde::encode_into_std_write(value, plain, configuration())
+            .map_err(EncodingError::Encode)?;
+        packed.clear();
+        packed.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        compressor.compress_to_buffer(plain.as_slice(), packed).map_err(EncodingError::Compress)?;
+        Ok([&[VERSION], packed.as_slice()].concat())
+    }
+}
+
+impl std::fmt::Debug for Packer {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Packer(..)")
+    }
+}
+
+/// The value that [`Packer::pack`] made `bytes` of.
 ///
 /// # Errors
 /// As [`decode`], and for bytes that are not compressed or too many.
@@ -162,7 +183,7 @@ mod tests {
 
         #[test]
         fn unpacking_gives_what_was_packed(value in value(), cut in any::<prop::sample::Index>()) {
-            let bytes = pack(&value).unwrap();
+            let bytes = Packer::default().pack(&value).unwrap();
             prop_assert_eq!(unpack::<Value>(&bytes).unwrap(), value);
             prop_assert!(unpack::<Value>(&bytes[..cut.index(bytes.len())]).is_err());
         }

@@ -30,10 +30,11 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::encoding::Packer;
 use crate::limits::Limits;
 use crate::raw_lines::{self, Source};
 use crate::redact::Redactor;
-use crate::state::{Commit, Meta, Restored, SessionRows, StateError, Store};
+use crate::state::{Commit, GROUP_SESSIONS, Meta, Restored, SessionRows, StateError, Store};
 use crate::status::{FeedStatus, REPORTS_MAX, ReportStatus};
 use crate::summary::{Details, Summarizer};
 use crate::tail::{Ended as FileEnded, Phase, Read, Saved, Tail};
@@ -74,6 +75,7 @@ pub(crate) struct Feed {
     detector: Detector,
     tail: Tail,
     keeper: Keeper,
+    packer: Packer,
     summarizer: Summarizer,
     details: Arc<Details>,
     /// When the details were made.
@@ -160,6 +162,7 @@ impl Feed {
             },
             detector,
             keeper: Keeper::new(store),
+            packer: Packer::default(),
             summarizer: Summarizer::new(now_ms()),
             details: Arc::default(),
             detailed: None,
@@ -346,11 +349,15 @@ impl Feed {
 
     /// What is to be kept of sessions.
     fn sessions(&mut self) -> Result<SessionRows, StateError> {
-        let changed = self.detector.take_changes();
-        if self.keeper.store().wants_all_sessions() {
-            return SessionRows::all(self.detector.session_groups(SessionRows::group_sessions()));
+        let Self { detector, packer, .. } = self;
+        let mut changes = std::iter::from_fn(|| {
+            Some(detector.take_changes(GROUP_SESSIONS)).filter(|group| !group.is_empty())
+        });
+        if !self.keeper.store().wants_all_sessions() {
+            return SessionRows::changed(changes, packer);
         }
-        SessionRows::changed(&changed)
+        changes.by_ref().for_each(drop);
+        SessionRows::all(detector.session_groups(GROUP_SESSIONS), packer)
     }
 
     /// A file with the detector's checkpoint in place of how far it was read.

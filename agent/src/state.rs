@@ -44,7 +44,7 @@ use open::Create;
 pub(crate) use open::FILE_NAME;
 use row::{FileRow, MetaRow};
 use sessions::Groups;
-pub(crate) use sessions::SessionRows;
+pub(crate) use sessions::{GROUP_SESSIONS, SessionRows};
 pub(crate) use spool::Batch;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");

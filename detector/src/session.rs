@@ -17,8 +17,8 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 
 use crate::key::BlockId;
 use activity::Activity;
-pub(crate) use codec::Events;
 use codec::{EVENT_BYTES_MAX, Last, after, encode};
+pub(crate) use codec::{Events, pack_events_to};
 pub use codec::{SessionEvent, pack_events};
 use index::Index;
 use pages::{PIECE_BYTES_MAX, Pages, Size};

@@ -20,8 +20,8 @@ use crate::encoding::decode;
 
 /// Name of the store in the state directory.
 pub(crate) const FILE_NAME: &str = "state.redb";
-/// Memory for pages of the store; the sessions are in memory anyway.
-const CACHE_BYTES: usize = 8 * 1_024 * 1_024;
+/// Memory for pages of the store; the sessions are in memory anyway, and little else is read.
+const CACHE_BYTES: usize = 1_024 * 1_024;
 
 /// What is wrong with a store that makes redb panic.
 pub(super) const CONTRADICTION: &str = "its pages contradict each other";

@@ -1,5 +1,5 @@
-//! Sessions in the store: groups, one behind the other, each with the sessions that changed since the group before. The
-//! last that is said of a session counts. So a commit writes what changed in one piece, and not a page for each session
+//! Sessions in the store: groups, one behind the other, with the sessions that changed since the groups before. The last
+//! that is said of a session counts. So a commit writes what changed in a few pieces, and not a page for each session
 //! wherever its key happens to lie. When the groups have grown to several times what is remembered, all sessions are
 //! written anew and the groups before are dropped.
 
@@ -11,14 +11,14 @@ use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::error::Opening;
 use super::{SESSIONS, StateError, Store};
-use crate::encoding::{pack, unpack};
+use crate::encoding::{Packer, unpack};
 
 /// Groups are not written anew below so many bytes.
 const BYTES_MIN: u64 = 4 * 1_024 * 1_024;
 /// How many times as large as all sessions, written at once, the groups may grow.
 const GROWTH_MAX: u64 = 4;
-/// Sessions of one group where all are written.
-const GROUP_SESSIONS: usize = 4_096;
+/// Sessions of one group: so few that what is in memory of them at once is small beside what is remembered.
+pub(crate) const GROUP_SESSIONS: usize = 1_024;
 
 /// Groups of sessions for the store.
 #[derive(Debug, Default)]
@@ -30,27 +30,27 @@ pub(crate) struct SessionRows {
 }
 
 impl SessionRows {
-    /// What changed.
+    /// Groups of what changed, packed by `packer`.
     ///
     /// # Errors
     /// When a group has no encoding.
-    pub(crate) fn changed(group: &SessionGroup) -> Result<Self, StateError> {
-        let rows = if group.is_empty() { Vec::new() } else { vec![pack(group)?] };
+    pub(crate) fn changed(
+        groups: impl Iterator<Item = SessionGroup>,
+        packer: &mut Packer,
+    ) -> Result<Self, StateError> {
+        let rows = groups.map(|group| packer.pack(&group)).collect::<Result<_, _>>()?;
         Ok(Self { rows, all: false })
     }
 
-    /// Everything, given in groups that [`group_sessions`](Self::group_sessions) says the size of.
+    /// Groups of everything, packed by `packer`.
     ///
     /// # Errors
     /// When a group has no encoding.
-    pub(crate) fn all(groups: impl Iterator<Item = SessionGroup>) -> Result<Self, StateError> {
-        let rows = groups.map(|group| pack(&group)).collect::<Result<_, _>>()?;
-        Ok(Self { rows, all: true })
-    }
-
-    /// Sessions in each group where all are given.
-    pub(crate) const fn group_sessions() -> usize {
-        GROUP_SESSIONS
+    pub(crate) fn all(
+        groups: impl Iterator<Item = SessionGroup>,
+        packer: &mut Packer,
+    ) -> Result<Self, StateError> {
+        Ok(Self { all: true, ..Self::changed(groups, packer)? })
     }
 
     /// Whether there is nothing to write.
@@ -144,7 +144,7 @@ pub(super) fn load(database: &Database) -> Result<Vec<SessionGroup>, Opening> {
 #[cfg(test)]
 mod tests {
     use super::super::Commit;
-    use super::super::tests::{forgetting, group, kept, reopen};
+    use super::super::tests::{forgetting, group, kept, reopen, rows};
     use super::*;
 
     #[test]
@@ -153,9 +153,7 @@ mod tests {
         let (store, _) = reopen(&folder);
         let (gone, anew) = (forgetting(&[], &[1, 2]), forgetting(&[3], &[3]));
         for group in [group(&[1, 2, 3]), group(&[4]), gone, group(&[2]), anew] {
-            store
-                .commit(&Commit { sessions: SessionRows::changed(&group).unwrap(), ..Commit::default() })
-                .unwrap();
+            store.commit(&Commit { sessions: rows([group]), ..Commit::default() }).unwrap();
         }
         drop(store);
         assert_eq!(kept(&reopen(&folder).1), [2, 3, 4]);
@@ -168,7 +166,7 @@ mod tests {
         let keys: Vec<u64> = (0..20_000).map(|key: u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
         let mut turns = 0;
         while !store.wants_all_sessions() {
-            let sessions = SessionRows::changed(&group(&keys)).unwrap();
+            let sessions = rows([group(&keys)]);
             store.commit(&Commit { sessions, ..Commit::default() }).unwrap();
             turns += 1;
         }
@@ -176,7 +174,7 @@ mod tests {
         drop(store);
         store = reopen(&folder).0;
         assert!(store.wants_all_sessions());
-        let sessions = SessionRows::all(keys.chunks(9_000).map(group)).unwrap();
+        let sessions = SessionRows::all(keys.chunks(9_000).map(group), &mut Packer::default()).unwrap();
         store.commit(&Commit { sessions, ..Commit::default() }).unwrap();
         assert!(!store.wants_all_sessions());
         drop(store);
@@ -189,9 +187,9 @@ mod tests {
     fn nothing_remembered_is_written_too() {
         let folder = tempfile::tempdir().unwrap();
         let (store, _) = reopen(&folder);
-        let sessions = SessionRows::changed(&group(&[1])).unwrap();
+        let sessions = rows([group(&[1])]);
         store.commit(&Commit { sessions, ..Commit::default() }).unwrap();
-        let sessions = SessionRows::all(std::iter::empty()).unwrap();
+        let sessions = SessionRows::all(std::iter::empty(), &mut Packer::default()).unwrap();
         assert!(!sessions.is_empty());
         store.commit(&Commit { sessions, ..Commit::default() }).unwrap();
         drop(store);

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use super::open::FILE_NAME;
 use super::spool::Spooled;
 use super::*;
+use crate::encoding::Packer;
 use crate::files::{Anchor, Fingerprint, Identity};
 use crate::otlp::tests::report;
 use crate::tail::Phase;
@@ -50,12 +51,17 @@ pub(super) fn forgetting(keys: &[u64], forgotten: &[u64]) -> SessionGroup {
     group
 }
 
+/// Groups as they are committed.
+pub(super) fn rows<const N: usize>(groups: [SessionGroup; N]) -> SessionRows {
+    SessionRows::changed(groups.into_iter(), &mut Packer::default()).unwrap()
+}
+
 fn changed(keys: &[u64]) -> SessionRows {
-    SessionRows::changed(&group(keys)).unwrap()
+    rows([group(keys)])
 }
 
 fn forgotten(key: u64) -> SessionRows {
-    SessionRows::changed(&forgetting(&[], &[key])).unwrap()
+    rows([forgetting(&[], &[key])])
 }
 
 /// Keys of the sessions that there are again, in order.

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::error::Opening;
 use super::{FILES, META, META_KEY, SESSIONS, SPOOL, TEMPLATES, dead_letters};
-use crate::encoding::{self, EncodingError, pack, unpack_as};
+use crate::encoding::{self, EncodingError, Packer, unpack_as};
 
 /// The format that can be upgraded.
 pub(super) const FORMAT: u8 = 3;
@@ -108,7 +108,7 @@ fn group(row: &[u8]) -> Result<Vec<u8>, EncodingError> {
             (names, u32::try_from(at).unwrap_or(u32::MAX), facts, events, dropped)
         })
         .collect();
-    pack(&(statements, pools, sessions, forgotten))
+    Packer::default().pack(&(statements, pools, sessions, forgotten))
 }
 
 /// A row whose shape did not change.

@@ -9,7 +9,7 @@ use crate::key::BlockId;
 use crate::ledger::{Ledger, Summary};
 use crate::miner::{self, Evicted, Miner, MinerSettings, TextChange};
 use crate::parser::shard_of;
-use crate::session::{Events, Flags, List, PoolId, SessionEvent, Sessions, Slot, pack_events};
+use crate::session::{Events, Flags, List, PoolId, SessionEvent, Sessions, Slot, pack_events_to};
 use crate::settings::FileId;
 use crate::shard::Shard;
 use crate::statement::{StatementState, Statements};
@@ -163,13 +163,15 @@ impl Detector {
         })
     }
 
-    /// Sessions that changed or were forgotten since the last call, each once; none unless the settings say
-    /// `track_changes`.
-    pub fn take_changes(&mut self) -> SessionGroup {
+    /// Sessions that changed or were forgotten since they were taken last, each once: at most `sessions_max` at a time,
+    /// and nothing when all are taken. None unless the settings say `track_changes`.
+    pub fn take_changes(&mut self, sessions_max: usize) -> SessionGroup {
         let (mut group, mut forgotten) = (Group::default(), Vec::new());
         for shard in &mut self.shards {
             forgotten.append(&mut shard.changes.forgotten);
-            for slot in shard.changes.slots.drain(..) {
+            while group.group.sessions.len() < sessions_max.max(1)
+                && let Some(slot) = shard.changes.slots.pop()
+            {
                 // A slot may hold another session by now; that one is listed by itself.
                 let session = shard.sessions.get_mut(slot);
                 let Some(session) = session.filter(|session| session.flags.has(Flags::CHANGED)) else {
@@ -261,12 +263,14 @@ struct Group {
     positions: HashMap<u32, u32>,
     /// Of the pools in the group.
     pool_positions: HashMap<PoolId, u32>,
+    /// Room for the events of one session.
+    events: Vec<u8>,
 }
 
 impl Group {
     fn add(&mut self, statements: &Statements, sessions: &Sessions, slot: Slot) {
         let Some(session) = sessions.get(slot) else { return };
-        let Self { group, positions, pool_positions } = self;
+        let Self { group, positions, pool_positions, events: packed } = self;
         let pool = *pool_positions.entry(session.pool).or_insert_with(|| {
             let of_node = session.pool == PoolId::NODE;
             let name = if of_node { "" } else { statements.pool_name(session.pool.0) };
@@ -280,7 +284,9 @@ impl Group {
             })
         };
         let event = |event: SessionEvent| SessionEvent { statement: position(event.statement), ..event };
-        let events = pack_events(sessions.events(session).map(event));
+        packed.clear();
+        pack_events_to(packed, sessions.events(session).map(event));
+        let events = packed.clone();
         let dropped = sessions.dropped(slot).into_iter().flatten();
         let dropped = dropped.map(|(&statement, &count)| (position(statement), count)).collect();
         group.sessions.push(SessionState {

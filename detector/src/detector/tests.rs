@@ -268,7 +268,7 @@ fn run_with_restart(log: &[u8], cut: usize, quiet: bool) -> (Vec<Report>, Summar
         first.tick(10);
     }
     let mut reports = first.reports().collect::<Vec<_>>();
-    let sessions = first.take_changes();
+    let sessions = first.take_changes(usize::MAX);
     let checkpoint = first.checkpoint(A);
     let mut second = detector(settings);
     let files = vec![first.file_state(A).unwrap()];

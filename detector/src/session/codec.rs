@@ -197,7 +197,14 @@ pub(crate) fn after(event: &SessionEvent) -> Last {
 /// in another form.
 #[must_use]
 pub fn pack_events(events: impl IntoIterator<Item = SessionEvent>) -> Vec<u8> {
-    let (mut bytes, mut last) = (Vec::new(), Last::default());
+    let mut bytes = Vec::new();
+    pack_events_to(&mut bytes, events);
+    bytes
+}
+
+/// As [`pack_events`], behind what there is.
+pub(crate) fn pack_events_to(bytes: &mut Vec<u8>, events: impl IntoIterator<Item = SessionEvent>) {
+    let mut last = Last::default();
     for event in events {
         let encoded = encode(last, &event);
         let start = bytes.len();
@@ -207,7 +214,6 @@ pub fn pack_events(events: impl IntoIterator<Item = SessionEvent>) -> Vec<u8> {
         }
         last = after(&event);
     }
-    bytes
 }
 
 /// Reads what [`encode`] wrote, event by event.

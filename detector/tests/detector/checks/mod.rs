@@ -43,7 +43,7 @@ pub(crate) fn lines(data: &[u8]) {
                 detector.tick(now_ms).for_each(drop);
             }
             2 => detector.close_records(A),
-            3 => drop(detector.take_changes()),
+            3 => drop(detector.take_changes(2)),
             4 => detector.finish().for_each(drop),
             _ => {}
         }

@@ -70,7 +70,7 @@ fn go_on(mut detector: Detector, snapshot: Snapshot, log: &[u8]) {
     let rest = usize::try_from(checkpoint).ok().and_then(|start| log.get(start..)).unwrap_or_default();
     reports.extend(detector.push(A, checkpoint, rest));
     reports.extend(detector.tick(7_000));
-    detector.take_changes();
+    detector.take_changes(usize::MAX);
     let again = detector.snapshot();
     assert_eq!(again.sessions.sessions.len() as u64, again.summary.sessions_open);
     let _ = ended(detector, reports);
