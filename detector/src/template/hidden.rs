@@ -15,7 +15,10 @@ pub(super) fn names_blocks(parts: &[Part]) -> bool {
     let spelled_from = |at: usize| {
         let from = parts.get(at..).unwrap_or(&[]);
         match from {
-            [Part::Constant(text), ..] => (0..text.len()).any(|used| is_spelled(from, used)),
+            [Part::Constant(text), ..] => {
+                let [block, lock, pool] = NEEDLES.map(|needle| needle.first().copied().unwrap_or_default());
+                memchr3_iter(block, lock, pool, text).any(|used| is_spelled(from, used))
+            }
             [Part::Wildcard(kind), behind @ ..] if kind.is_free() => goes_on_behind_free(behind),
             _ => is_spelled(from, 0),
         }

@@ -68,17 +68,18 @@ pub(super) fn parts(text: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut constant = Vec::new();
     let mut rest = text.trim_end();
-    while let Some(next) = rest.chars().next() {
-        let wildcard = WILDCARDS.iter().find_map(|(name, kind)| Some((rest.strip_prefix(name)?, kind)));
+    while !rest.is_empty() {
+        let wildcard = rest.starts_with('<').then(|| wildcard(rest)).flatten();
         if let Some((behind, kind)) = wildcard {
             if !constant.is_empty() {
                 parts.push(Part::Constant(std::mem::take(&mut constant)));
             }
-            parts.push(Part::Wildcard(*kind));
+            parts.push(Part::Wildcard(kind));
             rest = behind;
         } else {
-            let (character, behind) = rest.split_at(next.len_utf8());
-            constant.extend_from_slice(character.as_bytes());
+            let next = rest.bytes().skip(1).position(|byte| byte == b'<');
+            let (text, behind) = rest.split_at(next.map_or(rest.len(), |at| at + 1));
+            constant.extend_from_slice(text.as_bytes());
             rest = behind;
         }
     }
@@ -86,6 +87,11 @@ pub(super) fn parts(text: &str) -> Vec<Part> {
         parts.push(Part::Constant(constant));
     }
     parts
+}
+
+/// The wildcard that a text starts with, and what is behind it.
+fn wildcard(text: &str) -> Option<(&str, Wildcard)> {
+    WILDCARDS.iter().find_map(|(name, kind)| Some((text.strip_prefix(name)?, *kind)))
 }
 
 pub(super) fn constant_bytes(parts: &[Part]) -> usize {
