@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use blocksift::{Answer, Filter, Mode, Settings, Time};
+use blocksift_detector::json::{Members, Value};
 use tracing::{error, warn};
 
 use crate::config::host_name;
@@ -49,6 +50,20 @@ pub(crate) struct Args {
     /// Answer each line by one line, and one that is dropped by `{}`; reports wait for the next lines
     #[arg(long)]
     answer_each: bool,
+    /// As `--answer-each`, for rsyslog's mmexternal: an answer is what the message gets as `$!blocksift`, or `{}`
+    #[arg(long, conflicts_with = "answer_each")]
+    rsyslog: bool,
+}
+
+/// What is written for a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    /// What leaves the filter, whenever it does.
+    Any,
+    /// One line for each.
+    Each,
+    /// Likewise; what rsyslog is to change of the message.
+    Rsyslog,
 }
 
 /// The plugin's modes.
@@ -81,8 +96,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (sender, lines) = mpsc::sync_channel(LINES_MAX);
     let read = move || read(BufReader::new(io::stdin().lock()), &sender);
     thread::Builder::new().name("stdin".to_owned()).spawn(read).context("no thread for standard input")?;
-    let mut pipe =
-        Pipe { filter, output: BufWriter::new(io::stdout().lock()), answer_each: args.answer_each };
+    let answers = match (args.answer_each, args.rsyslog) {
+        (_, true) => Answers::Rsyslog,
+        (true, false) => Answers::Each,
+        (false, false) => Answers::Any,
+    };
+    let mut pipe = Pipe { filter, output: BufWriter::new(io::stdout().lock()), answers };
     match pipe.run(&lines) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         outcome => outcome.context("standard output cannot be written").map(|()| ExitCode::SUCCESS),
@@ -140,8 +159,7 @@ fn read(mut input: impl BufRead, lines: &SyncSender<Line>) {
 struct Pipe<W> {
     filter: Filter,
     output: W,
-    /// One line out for one line in.
-    answer_each: bool,
+    answers: Answers,
 }
 
 impl<W: Write> Pipe<W> {
@@ -160,12 +178,12 @@ impl<W: Write> Pipe<W> {
                 Err(RecvTimeoutError::Timeout) => self.filter.tick(now_ms()),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if !self.answer_each {
+            if self.answers == Answers::Any {
                 self.write_waiting()?;
             }
         }
         self.filter.flush();
-        if self.answer_each && self.filter.waits() {
+        if self.answers != Answers::Any && self.filter.waits() {
             warn!("standard input ended while reports waited for lines to be the answers to; they follow");
         }
         self.write_waiting()?;
@@ -177,34 +195,52 @@ impl<W: Write> Pipe<W> {
             return self.output.write_all(&line.bytes);
         }
         let record = line.bytes.strip_suffix(b"\n").unwrap_or(&line.bytes);
+        let answers = self.answers;
         match self.filter.take(b"stdin", Time::Came(now_ms()), record) {
+            Answer::Record(answer) if answers == Answers::Rsyslog => {
+                self.output.write_all(&properties(answer))?;
+            }
+            Answer::Unchanged if answers == Answers::Rsyslog => self.output.write_all(b"{}")?,
             Answer::Unchanged => self.output.write_all(record)?,
             Answer::Record(answer) => self.output.write_all(answer)?,
-            Answer::Dropped if self.answer_each => self.output.write_all(b"{}")?,
-            Answer::Dropped => return Ok(()),
+            Answer::Dropped if answers == Answers::Any => return Ok(()),
+            Answer::Dropped => self.output.write_all(b"{}")?,
         }
         self.output.write_all(b"\n")
     }
 
     fn write_waiting(&mut self) -> io::Result<()> {
         while let Some(record) = self.filter.waiting() {
-            self.output.write_all(record)?;
+            match self.answers {
+                Answers::Rsyslog => self.output.write_all(&properties(record))?,
+                Answers::Any | Answers::Each => self.output.write_all(record)?,
+            }
             self.output.write_all(b"\n")?;
         }
         Ok(())
     }
 }
 
+/// What a message of rsyslog gets: what was added to its record, or the record that leaves in its place.
+fn properties(answer: &[u8]) -> Vec<u8> {
+    let added = Members::of(answer).filter(|(key, _)| *key == b"blocksift").map(|(_, value)| value).last();
+    let own = match added {
+        Some(Value::Object(own)) => own,
+        _ => answer,
+    };
+    [b"{\"$!\":{\"blocksift\":".as_slice(), own, b"}}"].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pipe(mode: Mode, answer_each: bool, input: &[u8]) -> String {
+    fn pipe(mode: Mode, answers: Answers, input: &[u8]) -> String {
         let filter = Filter::new(mode, crate::model::load(None).unwrap(), Settings::default()).unwrap();
         let (sender, lines) = mpsc::sync_channel(LINES_MAX);
         read(input, &sender);
         drop(sender);
-        let mut pipe = Pipe { filter, output: Vec::new(), answer_each };
+        let mut pipe = Pipe { filter, output: Vec::new(), answers };
         pipe.run(&lines).unwrap();
         String::from_utf8(pipe.output).unwrap()
     }
@@ -214,23 +250,40 @@ mod tests {
 
     #[test]
     fn reports_leave_at_the_end_of_the_input() {
-        let said = pipe(Mode::Flagged, false, RECORDS.as_bytes());
+        let said = pipe(Mode::Flagged, Answers::Any, RECORDS.as_bytes());
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!((lines.len(), lines[0]), (2, "no record"));
         assert!(lines[1].contains("\"block\":\"blk_7\""), "{said}");
-        let said = pipe(Mode::Shadow, false, RECORDS.as_bytes());
+        let said = pipe(Mode::Shadow, Answers::Any, RECORDS.as_bytes());
         assert!(said.starts_with(RECORDS) && said.lines().count() == 3, "{said}");
     }
 
     #[test]
     fn each_line_gets_its_answer() {
-        let said = pipe(Mode::Flagged, true, RECORDS.as_bytes());
+        let said = pipe(Mode::Flagged, Answers::Each, RECORDS.as_bytes());
         assert!(said.starts_with("{}\nno record\n"), "{said}");
+    }
+
+    #[test]
+    fn a_message_of_rsyslog_gets_what_was_added_to_it() {
+        let flush = "{\"blocksift\":{\"flush\":true}}\n";
+        let input = [RECORDS, flush, RECORDS].concat();
+        for (mode, report) in [(Mode::Flagged, "{\"id\":"), (Mode::Shadow, "{\"report\":{")] {
+            let said = pipe(mode, Answers::Rsyslog, input.as_bytes());
+            let lines: Vec<&str> = said.lines().collect();
+            assert_eq!(lines[..2], ["{}", "{}"], "{said}");
+            assert!(lines[2].starts_with("{\"$!\":{\"blocksift\":{\"reply\":{"), "{said}");
+            assert!(lines[3].starts_with(&format!("{{\"$!\":{{\"blocksift\":{report}")), "{said}");
+            assert!(
+                lines.iter().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()),
+                "{said}"
+            );
+        }
     }
 
     #[test]
     fn a_line_that_is_too_long_passes_in_pieces() {
         let input = [vec![b'x'; 2 * LINE_BYTES_MAX + 5], b"\n{}\n".to_vec()].concat();
-        assert_eq!(pipe(Mode::Flagged, false, &input).as_bytes(), input);
+        assert_eq!(pipe(Mode::Flagged, Answers::Any, &input).as_bytes(), input);
     }
 }
