@@ -84,6 +84,8 @@ pub struct Filter {
     summed_ms: Option<i64>,
     /// Sessions are left that a flush is to score.
     is_flushing: bool,
+    /// What waits goes on waiting, and nothing is added to records.
+    is_held: bool,
     queue: Queue,
     counts: Counts,
     line: Vec<u8>,
@@ -137,6 +139,7 @@ impl Filter {
             ticked_ms: None,
             summed_ms: None,
             is_flushing: false,
+            is_held: false,
             queue: Queue::default(),
             counts: Counts::default(),
             line: Vec::new(),
@@ -204,8 +207,17 @@ impl Filter {
         self.write_next().then_some(self.out.as_slice())
     }
 
+    /// From now on what waits goes on waiting and nothing is added to records, or does no more: for hosts that have no room
+    /// for it now.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
     /// Writes what waits longest to `out`; `false` if nothing does.
     fn write_next(&mut self) -> bool {
+        if self.is_held {
+            return false;
+        }
         self.go_on_flushing();
         let Some(item) = self.queue.pop() else { return false };
         self.out.clear();
@@ -348,7 +360,7 @@ impl Filter {
 
     /// Lets a record pass, with what is added to it; unchanged where nothing is, or where it cannot be.
     fn pass(&mut self, read: &Record<'_>, record: &[u8]) -> Answer<'_> {
-        if read.own.is_some() || record.len() > ADD_BYTES_MAX || self.mode == Mode::Flagged {
+        if read.own.is_some() || record.len() > ADD_BYTES_MAX || self.mode == Mode::Flagged || self.is_held {
             return Answer::Unchanged;
         }
         self.out.clear();

@@ -1,5 +1,5 @@
-//! What a host holds of us: a filter for each mode that it calls, made at the first call. Every host's calls come down
-//! to [`Host::take`]; what is around it is in [`abi`](crate::abi).
+//! What a host holds of us that has records one by one: a filter for each mode that it calls, made at the first call. The
+//! calls come down to [`Host::take_at`]; what is around it is in [`abi`](crate::abi).
 
 use blocksift_detector::Model;
 
@@ -44,8 +44,13 @@ impl Host {
         record: &[u8],
     ) -> Reply<'_> {
         let time_ms = i64::from(seconds) * 1_000 + i64::from(nanoseconds / 1_000_000);
+        self.take_at(mode, tag, Time::Written(time_ms), record)
+    }
+
+    /// Takes a record with its time.
+    pub fn take_at(&mut self, mode: Mode, tag: &[u8], time: Time, record: &[u8]) -> Reply<'_> {
         let Some(filter) = filter(self.model, &mut self.filters, mode) else { return Reply::Unchanged };
-        reply(filter.take(tag, Time::Written(time_ms), record), &mut self.text)
+        reply(filter.take(tag, time, record), &mut self.text)
     }
 
     /// Notes that a record of so many bytes did not get here.

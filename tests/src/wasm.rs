@@ -15,33 +15,90 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 const FLAGS_VARIABLE: &str = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS";
 /// Memory that the module may take, 128 MiB; and no names of functions, which profile settings leave in.
 const FLAGS: &str = "-C link-arg=--max-memory=134217728 -C link-arg=--strip-all";
-/// Environment variable that names a ready module.
-pub const MODULE_VARIABLE: &str = "BLOCKSIFT_PLUGIN_MODULE";
+/// Environment variable that names a ready module; the host's name is appended to it for others than Fluent Bit.
+const MODULE_VARIABLE: &str = "BLOCKSIFT_PLUGIN_MODULE";
 /// Environment variable that names the program that runs a module in WAMR.
 pub const WAMR_VARIABLE: &str = "BLOCKSIFT_WAMR";
 /// Bytes of a module, at most.
 const SIZE_MAX: usize = 1 << 20;
-/// Functions that hosts look for.
-const EXPORTS: [&str; 6] =
-    ["memory", "malloc", "free", "blocksift_annotate", "blocksift_flagged", "blocksift_shadow"];
+/// What a module is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// Fluent Bit, and others with its filter call.
+    FluentBit,
+    /// The `wasm` processor of Redpanda Connect.
+    RedpandaConnect,
+    /// The same of Bento.
+    Bento,
+    /// The `wasm` processor of otelwasm, in an OpenTelemetry Collector.
+    Otelwasm,
+}
+
+impl Host {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::FluentBit, Self::RedpandaConnect, Self::Bento, Self::Otelwasm];
+
+    /// Its name: that of a feature of the plugin too.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FluentBit => "fluent-bit",
+            Self::RedpandaConnect => "redpanda-connect",
+            Self::Bento => "bento",
+            Self::Otelwasm => "otelwasm",
+        }
+    }
+
+    /// Environment variable that names a ready module.
+    #[must_use]
+    pub fn module_variable(self) -> String {
+        match self {
+            Self::FluentBit => MODULE_VARIABLE.to_owned(),
+            other => format!("{MODULE_VARIABLE}_{}", other.name().replace('-', "_").to_uppercase()),
+        }
+    }
+
+    /// What it looks for in a module.
+    fn exports(self) -> &'static [&'static str] {
+        match self {
+            Self::FluentBit | Self::RedpandaConnect | Self::Bento => {
+                &["memory", "malloc", "free", "blocksift_annotate", "blocksift_flagged", "blocksift_shadow"]
+            }
+            Self::Otelwasm => &["memory", "getSupportedTelemetry", "processLogs"],
+        }
+    }
+
+    /// The module that it offers for import; none where it offers nothing.
+    fn imports(self) -> Option<&'static str> {
+        match self {
+            Self::FluentBit => None,
+            Self::RedpandaConnect => Some("benthos_wasm"),
+            Self::Bento => Some("bento_wasm"),
+            Self::Otelwasm => Some("opentelemetry.io/wasm"),
+        }
+    }
+}
 
 /// Lets cargo build the plugin's module, in a target folder of its own: another compiler, or another target, must not
 /// throw away what the workspace has built.
-pub fn plugin_arguments(command: &mut Command, target: &Path) {
+pub fn plugin_arguments(command: &mut Command, target: &Path, host: Host) {
     command.args(["build", "--profile", "plugin", "--target", TARGET, "--package", "blocksift-plugin"]);
+    command.args(["--no-default-features", "--features", host.name()]);
     command.arg("--target-dir").arg(target.join("wasm")).env(FLAGS_VARIABLE, FLAGS);
 }
 
-/// Where the module is when it is built.
-#[must_use]
-pub fn module_path(target: &Path) -> PathBuf {
-    target.join("wasm").join(TARGET).join("plugin/blocksift.wasm")
+/// Puts the module that was built last where no other host's takes its place; returns where.
+pub fn keep_module(target: &Path, host: Host) -> io::Result<PathBuf> {
+    let built = target.join("wasm").join(TARGET).join("plugin/blocksift.wasm");
+    let kept = target.join(format!("wasm/blocksift-{}.wasm", host.name()));
+    fs::copy(built, &kept)?;
+    Ok(kept)
 }
 
-/// The module: the one that `cargo xtask test` has built, or one that is built now. `Ok(None)` if this compiler cannot
-/// build for wasm.
-pub fn plugin_module() -> io::Result<Option<PathBuf>> {
-    if let Some(path) = env::var_os(MODULE_VARIABLE) {
+/// The module for a host: the one that `cargo xtask test` has built, or one that is built now. `Ok(None)` if this compiler
+/// cannot build for wasm.
+pub fn plugin_module(host: Host) -> io::Result<Option<PathBuf>> {
+    if let Some(path) = env::var_os(host.module_variable()) {
         return Ok(Some(PathBuf::from(path)));
     }
     let found = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output()?;
@@ -53,32 +110,39 @@ pub fn plugin_module() -> io::Result<Option<PathBuf>> {
     let target = test.ancestors().nth(3).ok_or_else(|| io::Error::other("no target folder"))?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    plugin_arguments(&mut cargo, target);
+    plugin_arguments(&mut cargo, target, host);
     let status = cargo.status()?;
     if status.success() {
-        Ok(Some(module_path(target)))
+        keep_module(target, host).map(Some)
     } else {
         Err(io::Error::other(format!("cargo: {status}")))
     }
 }
 
-/// Reads a module and checks that it is as its hosts need it: small, without imports and SIMD, which Fluent Bit refuses,
-/// and with the functions that they call.
-pub fn read_module(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a module and checks that it is as its host needs it: small, without SIMD, which Fluent Bit refuses, with the
+/// functions that the host calls, and with no imports but those that the host offers.
+pub fn read_module(path: &Path, host: Host) -> io::Result<Vec<u8>> {
     let bytes = fs::read(path)?;
-    check_bytes(&bytes, &EXPORTS)
-        .map_err(|what| io::Error::other(format!("`{}` does not suit its hosts: {what}", path.display())))?;
+    check_bytes(&bytes, host.exports(), host.imports())
+        .map_err(|what| io::Error::other(format!("`{}` does not suit its host: {what}", path.display())))?;
     Ok(bytes)
 }
 
-fn check_bytes(bytes: &[u8], exports: &[&str]) -> Result<(), String> {
+fn check_bytes(bytes: &[u8], exports: &[&str], offered: Option<&str>) -> Result<(), String> {
     if bytes.len() > SIZE_MAX {
         return Err(format!("it has {} bytes, {SIZE_MAX} are the limit", bytes.len()));
     }
     let mut missing = exports.to_vec();
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(|error| error.to_string())? {
-            Payload::ImportSection(imports) if imports.count() > 0 => return Err("it has imports".to_owned()),
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    let import = import.map_err(|error| error.to_string())?;
+                    if Some(import.module) != offered {
+                        return Err(format!("it imports `{}` of `{}`", import.name, import.module));
+                    }
+                }
+            }
             Payload::ExportSection(found) => {
                 for export in found {
                     let export = export.map_err(|error| error.to_string())?;
@@ -111,15 +175,19 @@ mod tests {
 
     #[test]
     fn modules_that_hosts_refuse_are_refused() {
-        assert!(check_bytes(EMPTY, &[]).is_ok());
-        let import = check_bytes(&[EMPTY, IMPORT].concat(), &[]).unwrap_err();
-        assert_eq!(import, "it has imports");
-        let simd = check_bytes(&[EMPTY, SIMD].concat(), &[]).unwrap_err();
+        assert!(check_bytes(EMPTY, &[], None).is_ok());
+        let importing = [EMPTY, IMPORT].concat();
+        assert_eq!(check_bytes(&importing, &[], None).unwrap_err(), "it imports `b` of `a`");
+        assert!(
+            check_bytes(&importing, &[], Some("c")).is_err()
+                && check_bytes(&importing, &[], Some("a")).is_ok()
+        );
+        let simd = check_bytes(&[EMPTY, SIMD].concat(), &[], None).unwrap_err();
         assert!(simd.to_lowercase().contains("simd"), "{simd}");
-        let export = check_bytes(EMPTY, &["malloc"]).unwrap_err();
+        let export = check_bytes(EMPTY, &["malloc"], None).unwrap_err();
         assert_eq!(export, "it does not export malloc");
         // A section without meaning of just that many bytes.
         let large = [EMPTY, b"\x00\xfe\xff\x3f\x00", &[0; SIZE_MAX - 3]].concat();
-        assert!(check_bytes(&large, &[]).unwrap_err().contains("are the limit"));
+        assert!(check_bytes(&large, &[], None).unwrap_err().contains("are the limit"));
     }
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use blocksift_tests::binaries;
 
 use crate::cargo;
+use crate::test::name_wasm;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -19,6 +20,9 @@ pub(crate) struct Arguments {
     /// Cases of each property test.
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     cases: u32,
+    /// Calls of the plugin's module, as no host should make them.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    calls: u64,
     /// Seed of all that is random [default: another one each time; it is printed]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -29,7 +33,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     cargo::run(cargo::cargo().args(["build", "--workspace", "--all-targets"]))?;
-    cargo::run(&mut tests(arguments))
+    let mut tests = tests(arguments);
+    name_wasm(&mut tests, false)?;
+    cargo::run(&mut tests)
 }
 
 /// Runs the tests; they read the numbers from these variables.
@@ -51,6 +57,7 @@ fn tests(arguments: &Arguments) -> Command {
         .env(binaries::FOLDER_VARIABLE, cargo::target_folder().join("debug"))
         .env("BLOCKSIFT_SOAK_KILLS", arguments.kills.to_string())
         .env("BLOCKSIFT_SOAK_MINUTES", arguments.minutes.to_string())
+        .env("BLOCKSIFT_SOAK_CALLS", arguments.calls.to_string())
         .env("BLOCKSIFT_SEED", seed.to_string())
         .env("PROPTEST_CASES", arguments.cases.to_string());
     tests

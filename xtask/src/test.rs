@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use blocksift_tests::binaries;
-use blocksift_tests::wasm::{MODULE_VARIABLE, WAMR_VARIABLE};
+use blocksift_tests::wasm::{Host, WAMR_VARIABLE};
 use clap::ValueEnum;
 
 use crate::{cargo, tidy, wasm};
@@ -134,19 +134,24 @@ fn install_chromium() {
 fn test(wasm_from_debian: bool) -> Result<Outcome> {
     install_chromium();
     cargo::run(cargo::cargo().args(["build", "--workspace", "--all-targets"]))?;
-    let module = wasm::module(wasm_from_debian)?;
-    let wamr = wasm::wamr_host()?;
     let mut tests = cargo::cargo();
     tests.args(["test", "--workspace"]).env(binaries::FOLDER_VARIABLE, cargo::target_folder().join("debug"));
-    for (variable, built) in [(MODULE_VARIABLE, module), (WAMR_VARIABLE, wamr)] {
-        match built {
+    name_wasm(&mut tests, wasm_from_debian)?;
+    passed(&mut tests)
+}
+
+/// Builds what the tests of the plugin need, as far as it can be built here, and names it to them.
+pub(crate) fn name_wasm(tests: &mut Command, from_debian: bool) -> Result<()> {
+    let modules = Host::ALL.map(|host| (host.module_variable(), wasm::module(host, from_debian)));
+    for (variable, built) in modules.into_iter().chain([(WAMR_VARIABLE.to_owned(), wasm::wamr_host())]) {
+        match built? {
             Ok(path) => {
                 tests.env(variable, path);
             }
             Err(why) => println!("tests of the plugin SKIPPED: {why}"),
         }
     }
-    passed(&mut tests)
+    Ok(())
 }
 
 fn deny() -> Result<Outcome> {

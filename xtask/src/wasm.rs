@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use blocksift_tests::wasm::{self, TARGET};
+use blocksift_tests::wasm::{self, Host, TARGET};
+use clap::builder::PossibleValuesParser;
 
 use crate::cargo;
 use crate::test::Outcome;
@@ -25,9 +26,12 @@ pub(crate) struct Arguments {
     /// Model that the module carries.
     #[arg(long, value_name = "FILE", default_value = "models/hdfs-v1.onnx")]
     model: PathBuf,
-    /// Put the module here.
-    #[arg(short, long, value_name = "FILE", default_value = "blocksift.wasm")]
-    output: PathBuf,
+    /// What the module is for.
+    #[arg(long, value_parser = PossibleValuesParser::new(Host::ALL.map(Host::name)), default_value = Host::FluentBit.name())]
+    host: String,
+    /// Put the module here [default: blocksift.wasm, or blocksift-HOST.wasm for others than Fluent Bit]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Build with the compiler of Debian's packages even where rustup has the target.
     #[arg(long)]
     from_debian: bool,
@@ -49,34 +53,40 @@ pub(crate) fn plugin(arguments: &Arguments) -> Result<()> {
     let check = ["run", "--quiet", "--package", "blocksift-plugin", "--example", "model", "--"];
     cargo::run(cargo::cargo().args(check).arg(&model))?;
     let toolchain = find(arguments.from_debian)?;
+    let host = Host::ALL.into_iter().find(|host| host.name() == arguments.host).unwrap_or(Host::FluentBit);
     let target = cargo::target_folder();
-    cargo::run(build(&toolchain, &target).env(MODEL_VARIABLE, &model))?;
-    let module = wasm::module_path(&target);
-    report(&module)?;
-    std::fs::copy(&module, &arguments.output)
-        .with_context(|| format!("`{}` cannot be written", arguments.output.display()))?;
-    println!("{}: for Fluent Bit 4.1 or newer, see plugin/README.md", arguments.output.display());
+    cargo::run(build(&toolchain, &target, host).env(MODEL_VARIABLE, &model))?;
+    let module = wasm::keep_module(&target, host)?;
+    report(&module, host)?;
+    let output = arguments.output.clone().unwrap_or_else(|| match host {
+        Host::FluentBit => PathBuf::from("blocksift.wasm"),
+        other => PathBuf::from(format!("blocksift-{}.wasm", other.name())),
+    });
+    std::fs::copy(&module, &output).with_context(|| format!("`{}` cannot be written", output.display()))?;
+    println!("{}: for {}, see plugin/README.md", output.display(), host.name());
     Ok(())
 }
 
-/// Builds the module and checks it.
+/// Builds the modules and checks them.
 pub(crate) fn check(from_debian: bool) -> Result<Outcome> {
-    Ok(match module(from_debian)? {
-        Ok(_) => Outcome::Passed,
-        Err(why) => Outcome::Skipped(why),
-    })
+    for host in Host::ALL {
+        if let Err(why) = module(host, from_debian)? {
+            return Ok(Outcome::Skipped(why));
+        }
+    }
+    Ok(Outcome::Passed)
 }
 
-/// The module that ships, built and checked; why not where nothing compiles for wasm.
-pub(crate) fn module(from_debian: bool) -> Result<Result<PathBuf, String>> {
+/// The module that ships for a host, built and checked; why not where nothing compiles for wasm.
+pub(crate) fn module(host: Host, from_debian: bool) -> Result<Result<PathBuf, String>> {
     let toolchain = match find(from_debian) {
         Ok(toolchain) => toolchain,
         Err(error) => return Ok(Err(format!("there is no compiler for {TARGET}: {error:#}"))),
     };
     let target = cargo::target_folder();
-    cargo::run(&mut build(&toolchain, &target))?;
-    let module = wasm::module_path(&target);
-    report(&module)?;
+    cargo::run(&mut build(&toolchain, &target, host))?;
+    let module = wasm::keep_module(&target, host)?;
+    report(&module, host)?;
     Ok(Ok(module))
 }
 
@@ -102,17 +112,17 @@ fn has_target() -> Result<bool> {
     Ok(Path::new(folder.trim()).is_dir())
 }
 
-fn build(toolchain: &Toolchain, target: &Path) -> Command {
+fn build(toolchain: &Toolchain, target: &Path, host: Host) -> Command {
     let mut command = cargo::cargo();
-    wasm::plugin_arguments(&mut command, target);
+    wasm::plugin_arguments(&mut command, target, host);
     if let Toolchain::Debian(debian) = toolchain {
         command.args(["-Z", "build-std=std,panic_abort"]).envs(debian.environment());
     }
     command
 }
 
-fn report(module: &Path) -> Result<()> {
-    let bytes = wasm::read_module(module)?;
-    println!("{}: {} bytes, no imports, no SIMD", module.display(), bytes.len());
+fn report(module: &Path, host: Host) -> Result<()> {
+    let bytes = wasm::read_module(module, host)?;
+    println!("{}: {} bytes, no SIMD, no imports but its host's", module.display(), bytes.len());
     Ok(())
 }

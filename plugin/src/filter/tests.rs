@@ -80,6 +80,20 @@ fn annotate_names_block_and_template_and_brings_the_verdict() {
 }
 
 #[test]
+fn what_waits_goes_on_waiting_while_it_is_held() {
+    for mode in [Mode::Annotate, Mode::Flagged, Mode::Shadow] {
+        let mut filter = filter(mode);
+        assert!(take(&mut filter, 0, &strange(7)).is_ok() || mode == Mode::Shadow);
+        filter.hold(true);
+        assert_eq!(tick(&mut filter, 120), Ok(None), "{mode:?}");
+        let passes = if mode == Mode::Flagged { Ok(None) } else { Err(()) };
+        assert_eq!(take(&mut filter, 121, &strange(8)), passes, "{mode:?}");
+        filter.hold(false);
+        assert!(tick(&mut filter, 122).unwrap().unwrap().to_string().contains("\"blk_7\""), "{mode:?}");
+    }
+}
+
+#[test]
 fn what_is_no_line_passes_in_every_mode() {
     for mode in [Mode::Annotate, Mode::Flagged, Mode::Shadow] {
         let mut filter = filter(mode);
