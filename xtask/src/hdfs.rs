@@ -174,9 +174,6 @@ fn kinds(names: &[String]) -> Result<Vec<Kind>> {
 }
 
 fn up(folder: &Path, artifacts: &Artifacts) -> Result<()> {
-    if Known::noted(folder).is_ok_and(Known::running) {
-        bail!("a cluster runs in `{}` already; `cargo xtask hdfs down` ends it", folder.display());
-    }
     tended(folder, artifacts, |site, stop| {
         let mut client = Client::serving(site, artifacts, "up")?;
         client.ask(&format!("nodes / {DATANODES}"))?;
@@ -195,6 +192,9 @@ fn tended(
     artifacts: &Artifacts,
     work: impl FnOnce(&Site, &AtomicBool) -> Result<()> + Send,
 ) -> Result<()> {
+    if Known::noted(folder).is_ok_and(Known::running) {
+        bail!("a cluster runs in `{}` already; `cargo xtask hdfs down` ends it", folder.display());
+    }
     if folder.join("site.json").exists() {
         fs::remove_dir_all(folder).with_context(|| format!("`{}` cannot be removed", folder.display()))?;
     }
