@@ -11,6 +11,8 @@ use tracing::debug;
 
 use crate::status::{Board, FeedStatus};
 
+/// Names the socket of a service manager, where there is one.
+const SOCKET_VARIABLE: &str = "NOTIFY_SOCKET";
 /// How often the line of status is renewed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -45,8 +47,12 @@ pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Renews the line of status, and shows signs of life for as long as the feed does, for ever.
+/// Renews the line of status, and shows signs of life for as long as the feed does: for ever if somebody listens.
 pub(crate) async fn show_life(board: watch::Receiver<Board>) {
+    if std::env::var_os(SOCKET_VARIABLE).is_none() {
+        // Nobody listens, and an idle agent is to wake seldom.
+        return;
+    }
     let watchdog = sd_notify::watchdog_enabled();
     let interval = watchdog.map_or(STATUS_INTERVAL, |limit| STATUS_INTERVAL.min(limit / 2));
     loop {

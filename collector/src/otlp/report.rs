@@ -6,13 +6,14 @@
 
 use blocksift_detector::Report;
 use jiff::Timestamp;
+use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use serde_json::{Map, Value};
+use serde::Deserialize;
 use thiserror::Error;
 
 use super::body::Format;
 use super::envelope::{ATTRIBUTES_MAX, decode};
-use super::value;
+use super::value::{self, Reader};
 use crate::culprit;
 use crate::store::{Row, pack};
 
@@ -64,23 +65,28 @@ fn report(record: LogRecord) -> Result<Report, Reject> {
     if record.attributes.len() > ATTRIBUTES_MAX {
         return Err(Reject::Attributes);
     }
-    let mut fields = Map::new();
+    let body = record.body;
+    let mut fields: Vec<(String, Reader)> = Vec::new();
     for attribute in record.attributes {
         if let Some(field) = attribute.key.strip_prefix(PREFIX) {
-            fields.insert(field.to_owned(), value::json(attribute.value));
+            fields.push((field.to_owned(), Reader(attribute.value)));
         }
     }
-    let is_report = record.event_name == EVENT_NAME || fields.contains_key("id");
-    match value::json(record.body) {
-        Value::Object(body) if !is_report && body.contains_key("id") && body.contains_key("events") => {
-            fields = body;
-        }
-        _ if !is_report => return Err(Reject::Foreign),
-        events => {
-            fields.insert("events".to_owned(), events);
-        }
+    let names = |name: &str| fields.iter().any(|(field, _)| field == name);
+    if record.event_name == EVENT_NAME || names("id") {
+        fields.push(("events".to_owned(), Reader(body)));
+    } else if is_whole(body.as_ref()) {
+        return Report::deserialize(Reader(body)).map_err(|error| shape(&error));
+    } else {
+        return Err(Reject::Foreign);
     }
-    serde_json::from_value(Value::Object(fields)).map_err(|error| shape(&error))
+    Report::deserialize(value::reader_of_fields(fields.into_iter())).map_err(|error| shape(&error))
+}
+
+/// Whether a body looks like a report as a whole.
+fn is_whole(body: Option<&AnyValue>) -> bool {
+    let fields = value::fields(body).unwrap_or_default();
+    ["id", "events"].iter().all(|name| fields.iter().any(|field| field.key == *name))
 }
 
 /// Head and tail stay, as in the detector.
@@ -93,10 +99,10 @@ fn bound_events(report: &mut Report) {
     }
 }
 
-/// Only the message about a missing field is passed on: the others quote values.
-fn shape(error: &serde_json::Error) -> Reject {
+/// Only messages that name a field of the report are passed on: the others quote values.
+fn shape(error: &serde::de::value::Error) -> Reject {
     let message = error.to_string();
-    if message.starts_with("missing field") {
+    if message.starts_with("missing field") || message.starts_with("duplicate field") {
         Reject::Shape(format!("not a whole report: {message}"))
     } else {
         Reject::Shape("a field of the report has the wrong type".to_owned())
@@ -249,8 +255,8 @@ mod tests {
         assert_eq!(reason, "a field of the report has the wrong type");
     }
 
-    fn record_text(text: &str) -> Option<opentelemetry_proto::tonic::common::v1::AnyValue> {
-        use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
+    fn record_text(text: &str) -> Option<AnyValue> {
+        use opentelemetry_proto::tonic::common::v1::any_value::Value;
         Some(AnyValue { value: Some(Value::StringValue(text.to_owned())) })
     }
 
