@@ -7,7 +7,7 @@ mod check;
 mod file;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Take model, zone, layout and session limits from this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Model to score with [default: that of the configuration, else the embedded one]
+    /// Model to score with [default: that of the configuration, else hdfs-v1]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Print only what is not as expected
@@ -62,10 +62,10 @@ const TEXT_CHARS_MAX: usize = 100;
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(Config::load).transpose()?;
     let model_path = args.model.as_deref().or(config.as_ref().and_then(|config| config.model.as_deref()));
-    let model = crate::model::load(model_path)?;
     let settings = config.as_ref().map_or_else(Settings::default, |config| config.detector.clone());
     let settings = Settings { report_all: true, ..settings };
     let file = CaseFile::load(&args.cases)?;
+    let model = crate::model::load(model_path.unwrap_or(Path::new(crate::model::HDFS_V1)))?;
     let mut out = Output { out: io::stdout().lock(), colour: io::stdout().is_terminal(), quiet: args.quiet };
     let mut failed = 0;
     for case in &file.cases {
@@ -189,7 +189,7 @@ mod tests {
         let path = folder.path().join("cases.toml");
         std::fs::write(&path, text).unwrap();
         let file = CaseFile::load(&path).unwrap();
-        let model = crate::model::load(None).unwrap();
+        let model = crate::model::load(std::path::Path::new(crate::model::HDFS_V1)).unwrap();
         let settings = Settings { report_all: true, ..Settings::default() };
         let mut out = Output { out: Vec::new(), colour: false, quiet: false };
         for case in &file.cases {

@@ -46,7 +46,7 @@ pub(crate) struct Config {
     pub(crate) commit_interval: Duration,
     /// Whether reports are committed as soon as what there is to read is read.
     pub(crate) commit_on_flag: bool,
-    /// Path of the model; `None` is the embedded one.
+    /// Path or name of the model; `None` is the embedded one that fits the logs.
     pub(crate) model: Option<PathBuf>,
     /// Time between two looks at the configuration and the model; zero takes changes at SIGHUP alone.
     pub(crate) reload_interval: Duration,

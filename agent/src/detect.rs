@@ -18,6 +18,7 @@ use tracing::error;
 
 use crate::config::host_name;
 use crate::input::Input;
+use crate::model;
 use crate::output::{self, Format};
 use crate::raw_lines::{self, Source};
 use crate::threads::Threads;
@@ -40,7 +41,7 @@ pub(crate) struct Args {
     /// Format of the reports
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// Model to score with [default: the embedded hdfs-v1]
+    /// Model to score with: a file, hadoop3 or hdfs-v1 [default: the one of these two that fits the logs]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Write the summary with the ledger as JSON to FILE
@@ -76,8 +77,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             format!("zone `{name}` is unknown; use a name such as `UTC` or `Europe/Berlin`")
         })?,
     };
-    let mut detector = Detector::new(crate::model::load(args.model.as_deref())?, settings(args, &zone));
     let (inputs, unopened) = open(args, &zone);
+    let model = model::load_for(args.model.as_deref(), inputs.iter().map(model::start))?;
+    let mut detector = Detector::new(model, settings(args, &zone));
     let threads = Threads::start(args.threads.get())?;
     let unread = read(&mut detector, &inputs, &threads, args.quiet);
     detector.finish_with(&threads);

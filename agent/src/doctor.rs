@@ -84,7 +84,7 @@ fn examine(config: &Config) -> Vec<Finding> {
 
 /// The model loads only if its golden inputs score as they must.
 fn model(config: &Config) -> Finding {
-    match crate::model::load(config.model.as_deref()) {
+    match crate::model::load_configured(config.model.as_deref(), config) {
         Ok(model) => {
             let golden = model.metadata.golden.len();
             Finding::ok("model", format!("{} scores its {golden} golden inputs as it must", model.id))
@@ -92,7 +92,7 @@ fn model(config: &Config) -> Finding {
         Err(error) => Finding::fail(
             "model",
             format!("{error:#}"),
-            "copy a model file made for this release, or leave `model` out to use the one in the agent",
+            "copy a model file made for this release, or leave `model` out to use one in the agent",
         ),
     }
 }

@@ -35,9 +35,9 @@ pub(crate) struct Args {
     /// What becomes of records
     #[arg(long, value_enum, default_value_t)]
     mode: RecordMode,
-    /// Model to score with [default: the embedded hdfs-v1]
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    /// Model to score with: a file, hadoop3 or hdfs-v1
+    #[arg(long, value_name = "FILE", default_value = crate::model::HDFS_V1)]
+    model: PathBuf,
     /// Settings as JSON: the object that a control record of the plugin has as `configure`
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
@@ -83,7 +83,7 @@ enum RecordMode {
 /// # Errors
 /// If the settings or the model cannot be used, or standard output cannot be written.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let model = crate::model::load(args.model.as_deref())?;
+    let model = crate::model::load(&args.model)?;
     let mode = match args.mode {
         RecordMode::Flagged => Mode::Flagged,
         RecordMode::Annotate => Mode::Annotate,
@@ -236,7 +236,8 @@ mod tests {
     use super::*;
 
     fn pipe(mode: Mode, answers: Answers, input: &[u8]) -> String {
-        let filter = Filter::new(mode, crate::model::load(None).unwrap(), Settings::default()).unwrap();
+        let model = crate::model::load(Path::new(crate::model::HDFS_V1)).unwrap();
+        let filter = Filter::new(mode, model, Settings::default()).unwrap();
         let (sender, lines) = mpsc::sync_channel(LINES_MAX);
         read(input, &sender);
         drop(sender);

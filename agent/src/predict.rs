@@ -20,9 +20,9 @@ pub(crate) struct Args {
     /// Write scores to FILE instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Model to score with [default: the embedded hdfs-v1]
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
+    /// Model to score with: a file, hadoop3 or hdfs-v1
+    #[arg(long, value_name = "FILE", default_value = crate::model::HDFS_V1)]
+    model: PathBuf,
 }
 
 /// Scores every window and writes CSV rows `score,flagged`, `flagged` by the score alone.
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If the model or the windows cannot be used, or output cannot be written.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut model = crate::model::load(args.model.as_deref())?;
+    let mut model = crate::model::load(&args.model)?;
     let rows = read(&args.windows).with_context(|| format!("windows `{}`", args.windows.display()))?;
     let mut flagged = 0_usize;
     let mut text = String::from("score,flagged\n");

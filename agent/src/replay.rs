@@ -55,7 +55,7 @@ pub(crate) struct Args {
     /// Zone of log times that carry none, such as `Europe/Berlin` [default: that of the configuration, else this host's]
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
-    /// Model to score with [default: that of the configuration, else the embedded one]
+    /// Model to score with: a file, hadoop3 or hdfs-v1 [default: that of the configuration, else the one that fits the logs]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Give up when the collector took nothing for so many seconds
@@ -73,8 +73,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let config = config(args)?;
-    let model = crate::model::load(args.model.as_deref().or(config.model.as_deref()))?;
     let (logs, unopened) = open(args, &config)?;
+    let model_path = args.model.as_deref().or(config.model.as_deref());
+    let model = crate::model::load_for(model_path, logs.iter().map(Log::start))?;
     let progress = progress(&logs, args.quiet);
     let files = logs.len();
     let redact = config.redact.as_ref();

@@ -77,13 +77,16 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<M
     let model_path = places.model.as_ref().map(|(path, _)| path.as_path());
     let state_dir =
         places.state_dir.as_ref().map_or(Path::new(crate::config::STATE_DIR), |(path, _)| path.as_path());
-    match crate::model::load(model_path) {
+    let loaded = match &checked {
+        Ok(config) => crate::model::load_configured(model_path, config),
+        Err(_) => crate::model::load_for(model_path, []),
+    };
+    match loaded {
         Ok(loaded) => model = Some(loaded),
         Err(error) => problems.push(Problem {
             span: places.model.as_ref().map(|(_, span)| span.clone()),
             what: format!("{error:#}"),
-            fix: "use a file made by model-export, or leave `model` out to use the one in the agent"
-                .to_owned(),
+            fix: "use a file made by model-export, or leave `model` out to use one in the agent".to_owned(),
         }),
     }
     if let Err(error) = can_be_made(state_dir)

@@ -47,7 +47,7 @@ fn an_unknown_key_is_shown_with_its_line_and_the_right_name() {
         let configuration = node.configuration();
         let said = run("blocksift-agent", [command.as_ref(), "--config".as_ref(), configuration.as_os_str()]);
         assert_eq!(said.code, 2, "{command}: {}", said.stderr);
-        assert!(said.stderr.contains("agent.toml:10"), "{command}: {}", said.stderr);
+        assert!(said.stderr.contains("agent.toml:11"), "{command}: {}", said.stderr);
         assert!(
             said.stderr.contains("idle_timout_s = 3") && said.stderr.contains("idle_timeout_s"),
             "{}",

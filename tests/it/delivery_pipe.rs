@@ -20,7 +20,7 @@ fn configure(folder: &Path, settings: &str) -> PathBuf {
     let path = folder.join("agent.toml");
     let state = folder.join("state");
     let text = format!(
-        "node = \"node1\"\nzone = \"UTC\"\nstate_dir = {state:?}\ncommit_interval_ms = 50\n\
+        "model = \"hdfs-v1\"\nnode = \"node1\"\nzone = \"UTC\"\nstate_dir = {state:?}\ncommit_interval_ms = 50\n\
          [limits]\nidle_priority = false\ncpu_percent_max = 0\nio_pressure_percent_max = 0\n\
          [sessions]\nidle_timeout_s = 1\n{settings}"
     );

@@ -224,7 +224,7 @@ impl Node {
         fs::create_dir(folder.path().join("logs")).unwrap();
         let node = Self { name: name.to_owned(), folder };
         let configuration = format!(
-            "node = \"{}\"\nzone = \"UTC\"\nstate_dir = \"{}\"\ncommit_interval_ms = 50\n\
+            "model = \"hdfs-v1\"\nnode = \"{}\"\nzone = \"UTC\"\nstate_dir = \"{}\"\ncommit_interval_ms = 50\n\
              [logs]\npaths = [\"{}*\"]\npoll_interval_ms = 20\n\
              [sessions]\nidle_timeout_s = {idle_timeout_s}\n{sessions}\n\
              [status]\nlisten = \"unix:{}\"\n\

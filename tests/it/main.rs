@@ -27,6 +27,7 @@ mod inputs;
 mod mining;
 mod plugin;
 mod public_log;
+mod real_runs;
 mod reload;
 mod replay;
 mod rotation;

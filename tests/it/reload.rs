@@ -55,7 +55,7 @@ fn reloads_in_the_midst_of_lines_change_nothing_of_what_is_reported() {
             // Another file, the same model: sessions go on with it.
             let model = folder.path().join("model.onnx");
             fs::copy(MODEL, &model).unwrap();
-            node.reconfigure("", &format!("model = {model:?}\n"));
+            node.reconfigure("model = \"hdfs-v1\"\n", &format!("model = {model:?}\n"));
         }
         reload(&agent, &node);
     }

@@ -53,7 +53,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let model = arguments.model.as_deref().map(|model| {
         model.canonicalize().with_context(|| format!("model `{}` cannot be read", model.display()))
     });
-    let model = model.transpose()?;
+    // The simulator's logs are of 2008, and there are none yet when the agents start.
+    let simulated = || logs.is_empty().then(|| PathBuf::from("hdfs-v1"));
+    let model = model.transpose()?.or_else(simulated);
     println!("building agent and collector in release mode");
     cargo::run(cargo::cargo().args([
         "build",

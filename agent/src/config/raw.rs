@@ -31,7 +31,7 @@ pub(super) struct RawConfig {
     /// Whether reports are committed, and so shipped, as soon as what there is to read is read; `false` lets them wait for
     /// the interval, which spares a slow disk. Default `true`.
     pub(super) commit_on_flag: Key<bool>,
-    /// Path of the model file. Default: the model that comes with the agent.
+    /// Path of the model file, or the name of one in the agent. Default: the one that fits the logs.
     pub(super) model: Key<String>,
     /// Time between two looks at this file and the model; other content is taken as SIGHUP takes it, or refused. 0 waits
     /// for SIGHUP. 0 to 3600, default 5.

@@ -74,7 +74,7 @@ impl Scene {
         let store = Arc::new(store);
         let (status, watched) = watch::channel(FeedStatus::default());
         let (orders, ordered) = Orders::new();
-        let model = crate::model::load(None).unwrap();
+        let model = crate::model::load(Path::new(crate::model::HDFS_V1)).unwrap();
         let redact = self.config.redact.as_ref();
         let redactor =
             redact.map(|redact| Redactor::new(redact, &self.config.state_dir)).transpose().unwrap();
@@ -90,7 +90,7 @@ impl Scene {
         let restored = store.restored().unwrap();
         let (status, watched) = watch::channel(FeedStatus::default());
         let (orders, ordered) = Orders::new();
-        let model = crate::model::load(None).unwrap();
+        let model = crate::model::load(Path::new(crate::model::HDFS_V1)).unwrap();
         let feed = Feed::new(
             &self.config,
             None,

@@ -44,6 +44,11 @@ impl Log {
         self.text.name()
     }
 
+    /// Its first bytes.
+    pub(super) fn start(&self) -> Vec<u8> {
+        crate::model::start(&self.text)
+    }
+
     /// Bytes on disk.
     pub(super) fn stored_bytes(&self) -> u64 {
         self.text.stored_bytes()
@@ -279,7 +284,7 @@ mod tests {
 
     fn detector() -> Detector {
         let settings = Settings { report_all: true, ..Settings::default() };
-        Detector::new(crate::model::load(None).unwrap(), settings)
+        Detector::new(crate::model::load(Path::new(crate::model::HDFS_V1)).unwrap(), settings)
     }
 
     /// Ids, revisions and times of the reports.

@@ -141,7 +141,7 @@ fn start_agent(
     let state = folder.join("state");
     let logs = folder.join("logs/*.log*");
     let mut text = format!(
-        "node = \"{NODE}\"\nzone = \"UTC\"\nstate_dir = \"{}\"\n[logs]\npaths = [\"{}\"]\n\
+        "model = \"hdfs-v1\"\nnode = \"{NODE}\"\nzone = \"UTC\"\nstate_dir = \"{}\"\n[logs]\npaths = [\"{}\"]\n\
          [sessions]\nidle_timeout_s = {IDLE_TIMEOUT_S}\nsessions_max = {}\n\
          [ship]\nendpoint = \"http://{collector}\"\nsummary_interval_s = 10\n",
         state.display(),
