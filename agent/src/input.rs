@@ -2,7 +2,7 @@
 //! first bytes, not by its name. Each input can be read twice: once for the detector, once for the raw lines of
 //! flagged sessions; standard input is copied to an unnamed temporary file for that.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ pub(crate) struct Input {
     compression: Compression,
     /// Standard input, copied to `file` while it is read.
     stdin: bool,
+    /// What was read of standard input to look at it.
+    begun: OnceCell<Vec<u8>>,
     /// Whether the copy failed, so that raw lines cannot be read again.
     copy_failed: Cell<bool>,
 }
@@ -44,6 +46,7 @@ impl Input {
                 file,
                 compression: Compression::None,
                 stdin: true,
+                begun: OnceCell::new(),
                 copy_failed: Cell::new(false),
             });
         }
@@ -59,7 +62,8 @@ impl Input {
             if compression == Compression::Other {
                 compression.reader(io::empty())?;
             }
-            Ok(Self { path: path.to_owned(), file, compression, stdin: false, copy_failed: Cell::new(false) })
+            let (begun, copy_failed) = (OnceCell::new(), Cell::new(false));
+            Ok(Self { path: path.to_owned(), file, compression, stdin: false, begun, copy_failed })
         };
         open().with_context(|| format!("log `{}` cannot be read", path.display()))
     }
@@ -87,6 +91,22 @@ impl Input {
         head
     }
 
+    /// As [`peek`](Self::peek), of standard input too: what is looked at waits for [`read`](Self::read).
+    pub(crate) fn start(&self, bytes_max: u64) -> Vec<u8> {
+        if !self.stdin {
+            return self.peek(bytes_max);
+        }
+        let begin = || {
+            let mut bytes = Vec::new();
+            if let Err(error) = io::stdin().lock().take(bytes_max).read_to_end(&mut bytes) {
+                // Reading on meets the same error and tells the user.
+                debug!(%error, "first bytes are not readable");
+            }
+            bytes
+        };
+        self.begun.get_or_init(begin).clone()
+    }
+
     /// Reads all of the text in chunks that suit so many threads, each with its offset in the text.
     ///
     /// # Errors
@@ -98,8 +118,11 @@ impl Input {
         mut take: impl FnMut(u64, &[u8]),
     ) -> anyhow::Result<()> {
         let mut read = || -> io::Result<()> {
-            let mut reader: Box<dyn Read> =
-                if self.stdin { Box::new(io::stdin().lock()) } else { self.reader(progress)? };
+            let begun = || io::Cursor::new(self.begun.get().cloned().unwrap_or_default());
+            let mut reader: Box<dyn Read> = match self.stdin {
+                true => Box::new(begun().chain(io::stdin().lock())),
+                false => self.reader(progress)?,
+            };
             let mut chunk = vec![0; if threads == 1 { CHUNK_BYTES } else { threads * THREAD_BYTES }];
             let mut offset = 0;
             loop {

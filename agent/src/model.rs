@@ -68,7 +68,7 @@ pub(crate) fn load_configured(path: Option<&Path>, config: &Config) -> anyhow::R
 
 /// The start of a log.
 pub(crate) fn start(input: &Input) -> Vec<u8> {
-    input.peek(START_BYTES)
+    input.start(START_BYTES)
 }
 
 /// The name of the model for the first log that tells its layout; that of today's Hadoop where none does.

@@ -92,7 +92,7 @@ fn another_model_judges_what_is_scored_from_then_on() {
     let node = Node::new(collector.address, "");
     let model = path("model.onnx");
     fs::copy(MODEL, &model).unwrap();
-    node.reconfigure("", &format!("reload_interval_s = 0\nmodel = {model:?}\n"));
+    node.reconfigure("model = \"hdfs-v1\"\n", &format!("reload_interval_s = 0\nmodel = {model:?}\n"));
     let agent = node.start_agent();
     append(&node, &first.log);
     collector.wait_for_flags(&expected);
@@ -119,7 +119,7 @@ fn a_bad_configuration_is_refused_and_the_old_one_goes_on() {
     // By itself, as the file changed.
     assert!(poll(PATIENCE, || reloads(&node, "refused") == 1), "{}", node.status());
     agent.wait_for_line("did you mean `idle_timeout_s`?", PATIENCE).unwrap();
-    assert!(agent.output().contains("agent.toml:10:1: "), "{}", agent.output());
+    assert!(agent.output().contains("agent.toml:11:1: "), "{}", agent.output());
     fs::write(node.log(), &batch.log).unwrap();
     assert!(poll(PATIENCE, || node.status()["ledger"]["lines_read"].as_u64() > Some(0)), "{}", node.status());
 

@@ -57,7 +57,8 @@ const PACKET: &str = "PacketResponder <n> for block <blk> terminating";
 
 /// What a detector that goes on with these sessions has of block 7 when it is spoken of once more.
 fn goes_on(sessions: Vec<SessionGroup>) -> Vec<String> {
-    let mut detector = Detector::new(crate::model::load(None).unwrap(), Settings::default());
+    let mut detector =
+        Detector::new(crate::model::load(Path::new(crate::model::HDFS_V1)).unwrap(), Settings::default());
     sessions.into_iter().for_each(|group| detector.restore_sessions(group));
     let line = "081109 203620 148 INFO dfs.DataNode$PacketResponder: PacketResponder 1 for block blk_7 terminating\n";
     detector.push(FileId(9), 0, line.as_bytes());
