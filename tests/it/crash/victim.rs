@@ -44,8 +44,6 @@ impl<'a> Victim<'a> {
         let folder = TempDir::new().unwrap();
         let collector = Collector::start(folder.path());
         let node = Node::with_idle_timeout(collector.address, IDLE_TIMEOUT_S);
-        // Reports are committed ahead of what they came from now and then.
-        node.reconfigure("commit_interval_ms = 50", "commit_interval_ms = 300");
         Self { rotation, log, node, agent: None, collector, rotations: 0, lines_written: 0, _folder: folder }
     }
 
