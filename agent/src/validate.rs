@@ -60,10 +60,16 @@ struct Valid {
 /// As [`check`], with what may not be meant.
 fn check_with_warnings(path: &Path) -> Result<Valid, ConfigError> {
     let (checked, places, text) = Config::load_with_places(path)?;
-    let (config, model, problems) = check_machine(checked, &places);
+    let (config, model, mut problems) = check_machine(checked, &places);
+    let (passing, lasting) = match state_dir(&places) {
+        Some((problem, true)) => (Some(problem), None),
+        other => (None, other.map(|(problem, _)| problem)),
+    };
+    problems.extend(lasting);
     match (config, model, problems.is_empty()) {
         (Some(config), Some(model), true) => {
-            let warnings = warnings(&config, &places);
+            let mut warnings = warnings(&config, &places);
+            warnings.extend(passing);
             let warnings = (!warnings.is_empty()).then(|| Problems::new(path, &text, warnings));
             Ok(Valid { config, model, warnings })
         }
@@ -71,12 +77,29 @@ fn check_with_warnings(path: &Path) -> Result<Valid, ConfigError> {
     }
 }
 
+/// What is wrong with the state directory, and whether that may pass: an agent waits until its disk can be written.
+fn state_dir(places: &Places) -> Option<(Problem, bool)> {
+    let place = places.state_dir.as_ref();
+    let path = place.map_or(Path::new(crate::config::STATE_DIR), |(path, _)| path.as_path());
+    let error = can_be_made(path).err()?;
+    let (passes, shown) = (is_of_disk(&error), path.display());
+    let (what, fix) = match passes {
+        true => (
+            format!("warning: state directory `{shown}` cannot be written now: {error}"),
+            "free space on the disk or see to it; nothing is read until it can be written",
+        ),
+        false => (
+            format!("state directory `{shown}` cannot be used: {error}"),
+            "check owner and permissions, or set state_dir to a directory that the agent's user may write to",
+        ),
+    };
+    Some((Problem { span: place.map(|(_, span)| span.clone()), what, fix: fix.to_owned() }, passes))
+}
+
 fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<Model>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut model = None;
     let model_path = places.model.as_ref().map(|(path, _)| path.as_path());
-    let state_dir =
-        places.state_dir.as_ref().map_or(Path::new(crate::config::STATE_DIR), |(path, _)| path.as_path());
     let loaded = match &checked {
         Ok(config) => crate::model::load_configured(model_path, config),
         Err(_) => crate::model::load_for(model_path, []),
@@ -89,35 +112,15 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<M
             fix: "use a file made by model-export, or leave `model` out to use one in the agent".to_owned(),
         }),
     }
-    if let Err(error) = can_be_made(state_dir)
-        && !is_of_disk(&error)
-    {
-        problems.push(Problem {
-            span: places.state_dir.as_ref().map(|(_, span)| span.clone()),
-            what: format!("state directory `{}` cannot be used: {error}", state_dir.display()),
-            fix: "check owner and permissions, or set state_dir to a directory that the agent's user may write to"
-                .to_owned(),
-        });
-    }
-    if let Ok(config) = &checked
-        && let Err(error) = Sink::check(&config.ship.to)
-    {
-        problems.push(Problem { span: None, what: format!("[ship] {}", chain(&error)), fix: String::new() });
-    }
-    if let Ok(config) = &checked
-        && let Err(error) = Filters::load(&config.filters)
-    {
-        problems.push(Problem { span: None, what: format!("[[filter]] {error}"), fix: String::new() });
-    }
-    if let Ok(config) = &checked
-        && let Some(redact) = &config.redact
-        && let Err(error) = Redactor::check(redact, &config.state_dir)
-    {
-        problems.push(Problem {
-            span: None,
-            what: format!("[redact] {}", chain(&error)),
-            fix: String::new(),
-        });
+    if let Ok(config) = &checked {
+        let redaction = config.redact.as_ref().map(|redact| Redactor::check(redact, &config.state_dir));
+        let wrong = [
+            Sink::check(&config.ship.to).err().map(|error| format!("[ship] {}", chain(&error))),
+            Filters::load(&config.filters).err().map(|error| format!("[[filter]] {error}")),
+            redaction.and_then(Result::err).map(|error| format!("[redact] {}", chain(&error))),
+        ];
+        let wrong = wrong.into_iter().flatten();
+        problems.extend(wrong.map(|what| Problem { span: None, what, fix: String::new() }));
     }
     match checked {
         Ok(config) => (Some(config), model, problems),
@@ -154,16 +157,7 @@ fn warnings(config: &Config, places: &Places) -> Vec<Problem> {
         let (what, fix) = unmatched(&config.logs, glob)?;
         Some(Problem { span: Some(span.clone()), what: format!("warning: {what}"), fix })
     });
-    // An agent that starts now waits until its disk can be written.
-    let disk = can_be_made(&config.state_dir).err().filter(is_of_disk).map(|error| Problem {
-        span: places.state_dir.as_ref().map(|(_, span)| span.clone()),
-        what: format!(
-            "warning: state directory `{}` cannot be written now: {error}",
-            config.state_dir.display()
-        ),
-        fix: "free space on the disk or see to it; nothing is read until it can be written".to_owned(),
-    });
-    unmatched.chain(disk).collect()
+    unmatched.collect()
 }
 
 fn report(out: &mut impl Write, path: &Path, config: &Config, model: &str) -> io::Result<()> {

@@ -68,8 +68,9 @@ impl StateError {
                 redb::Error::Io(cause) => is_of_disk(cause),
                 error => matches!(error, redb::Error::PreviousIo),
             },
-            Self::Busy { .. } | Self::Closed | Self::Damaged { .. } => false,
-            Self::Encoding(_) | Self::Totals(_) => false,
+            Self::Busy { .. } | Self::Closed | Self::Damaged { .. } | Self::Encoding(_) | Self::Totals(_) => {
+                false
+            }
         }
     }
 
