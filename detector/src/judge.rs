@@ -35,7 +35,7 @@ pub(crate) struct Judge {
 struct Judgement {
     score: f32,
     reasons: Vec<Reason>,
-    /// One for each event; empty unless flagged.
+    /// One for each event; empty unless flagged and reported with events.
     contributions: Vec<f32>,
 }
 
@@ -134,23 +134,24 @@ impl Judge {
         // What is reported is the model's own score.
         let reported = wanted || !reasons.is_empty();
         let score = if reported { self.cache.exact(&self.tokens, law.tokenizer, scorer)? } else { score };
-        let contributions = match reasons.is_empty() {
-            true => Vec::new(),
-            false => self.cache.contributions(&self.tokens, |tokens| law.tokenizer.window(tokens), scorer)?,
+        let contributions = match !reasons.is_empty() && law.settings.report_events {
+            true => self.cache.contributions(&self.tokens, |tokens| law.tokenizer.window(tokens), scorer)?,
+            false => Vec::new(),
         };
         Ok(Judgement { score, reasons, contributions })
     }
 
     fn report(&self, law: Law<'_>, sessions: &Sessions, slot: Slot, judgement: &Judgement) -> Report {
         let contributions = judgement.contributions.iter().copied().chain(std::iter::repeat(0.0));
-        let events: Vec<Event> = self
-            .events
+        let wanted = if law.settings.report_events { self.events.as_slice() } else { &[] };
+        let events: Vec<Event> = wanted
             .iter()
             .zip(&self.tokens)
             .zip(contributions)
             .map(|((event, &token), contribution)| reported(law.statements, event, token, contribution))
             .collect();
-        let time = |event: Option<&Event>| event.map(|event| event.time.clone()).unwrap_or_default();
+        let time =
+            |event: Option<&SessionEvent>| event.map(|event| rfc3339(event.time_ms)).unwrap_or_default();
         let (id, block, pool) = sessions.get(slot).map_or((0, None, PoolId(0)), |session| {
             let block = (session.pool != PoolId::NODE).then_some(session.block);
             (session.id, block, session.pool)
@@ -166,8 +167,8 @@ impl Judge {
             threshold: law.metadata.decision.threshold,
             model: law.model.to_owned(),
             reasons: judgement.reasons.iter().map(ToString::to_string).collect(),
-            start: time(events.first()),
-            end: time(events.last()),
+            start: time(self.events.first()),
+            end: time(self.events.last()),
             events_dropped: sessions.events_dropped(slot),
             events,
         }

@@ -36,7 +36,7 @@ pub struct Report {
     pub start: String,
     /// Time of the last event, RFC 3339 in UTC.
     pub end: String,
-    /// Events in order of time; at most `events_max` of the settings.
+    /// Events in order of time; at most `events_max` of the settings, none where these want no events.
     pub events: Vec<Event>,
     /// Events that `events` leaves out.
     #[serde(default)]

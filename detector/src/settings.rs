@@ -55,6 +55,9 @@ pub struct Settings {
     pub unknown_max: usize,
     /// Whether every session that is judged is reported, also where the verdict is normal and always was.
     pub report_all: bool,
+    /// Whether reports hold their sessions' events and what each contributes to the score, which takes far more than the
+    /// verdict alone does.
+    pub report_events: bool,
     /// Reports that may wait in each shard of the sessions before no further session that fell silent is judged; it is in
     /// its turn at the next call. What has to make room is judged all the same.
     pub reports_max: usize,
@@ -84,6 +87,7 @@ impl Default for Settings {
             mine: true,
             unknown_max: 1_000,
             report_all: false,
+            report_events: true,
             reports_max: usize::MAX,
             track_changes: false,
         }

@@ -89,6 +89,8 @@ pub struct Filter {
     queue: Queue,
     counts: Counts,
     line: Vec<u8>,
+    /// What is added to a record.
+    added: Vec<u8>,
     out: Vec<u8>,
 }
 
@@ -143,6 +145,7 @@ impl Filter {
             queue: Queue::default(),
             counts: Counts::default(),
             line: Vec::new(),
+            added: Vec::new(),
             out: Vec::new(),
         })
     }
@@ -272,7 +275,7 @@ impl Filter {
         }
         let is_named = name.is_some();
         let name = name.unwrap_or(&self.settings.node);
-        let mut node = Node::new(name, &self.model, &self.settings, self.mode == Mode::Annotate);
+        let mut node = Node::new(name, &self.model, &self.settings, self.mode);
         node.is_named = is_named;
         self.nodes.push(node);
         Some(self.nodes.len() - 1)
@@ -364,22 +367,23 @@ impl Filter {
             return Answer::Unchanged;
         }
         self.out.clear();
-        let mut added = Vec::new();
+        self.added.clear();
         if self.mode == Mode::Annotate && !self.line.is_empty() {
-            self.annotator.append(&self.model, &self.line, &mut added);
+            self.annotator.append(&self.model, &self.line, &mut self.added);
         }
-        self.ride(&mut added);
+        self.ride();
         // Each of them ends with a comma.
-        if added.pop().is_none() {
+        if self.added.pop().is_none() {
             return Answer::Unchanged;
         }
-        append_own(record, read.members, &added, &mut self.out);
+        append_own(record, read.members, &self.added, &mut self.out);
         Answer::Record(&self.out)
     }
 
     /// Appends what waits to what is added to a record: one report or summary, or several verdicts.
-    fn ride(&mut self, added: &mut Vec<u8>) {
+    fn ride(&mut self) {
         self.go_on_flushing();
+        let added = &mut self.added;
         let mut verdicts = 0;
         while let Some(Item { kind: Kind::Verdict, .. }) = self.queue.first() {
             let Some(item) = (verdicts < VERDICTS_MAX).then(|| self.queue.pop()).flatten() else { break };

@@ -73,6 +73,15 @@ fn filter<'a>(
     made.as_deref_mut().ok()
 }
 
+/// Eight bytes at a time: this is most of what an interpreter does for a record that something is added to.
+fn has_nul(text: &[u8]) -> bool {
+    const LOW: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let (words, rest) = text.as_chunks::<8>();
+    let some_zero = |word: u64| word.wrapping_sub(LOW) & !word & HIGH != 0;
+    words.iter().any(|word| some_zero(u64::from_ne_bytes(*word))) || rest.contains(&0)
+}
+
 fn reply<'a>(answer: Answer<'_>, text: &'a mut Vec<u8>) -> Reply<'a> {
     match answer {
         Answer::Unchanged => Reply::Unchanged,
@@ -84,11 +93,31 @@ fn reply<'a>(answer: Answer<'_>, text: &'a mut Vec<u8>) -> Reply<'a> {
             }
             text.extend_from_slice(record);
             // A NUL within would end the record there; JSON has none but in a broken text.
-            if memchr::memchr(0, record).is_some() {
+            if has_nul(record) {
                 text.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
             }
             text.push(0);
             Reply::Text(text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nul_is_found_wherever_it_is() {
+        for len in 0..40 {
+            let mut text = vec![0x80; len];
+            assert!(!has_nul(&text), "{len}");
+            text.iter_mut().step_by(2).for_each(|byte| *byte = 1);
+            assert!(!has_nul(&text), "{len}");
+            for at in 0..len {
+                let mut text = text.clone();
+                text[at] = 0;
+                assert!(has_nul(&text), "{at} of {len}");
+            }
         }
     }
 }

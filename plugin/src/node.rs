@@ -4,6 +4,7 @@
 use blocksift_detector::{Detector, FileId, Model, Report, Summary};
 use memchr::memchr_iter;
 
+use crate::filter::Mode;
 use crate::lines::Lines;
 use crate::settings::{Settings, as_usize};
 use crate::stream::Streams;
@@ -37,13 +38,16 @@ struct Pending {
 }
 
 impl Node {
-    pub(crate) fn new(name: &str, model: &Model, settings: &Settings, report_all: bool) -> Self {
+    pub(crate) fn new(name: &str, model: &Model, settings: &Settings, mode: Mode) -> Self {
+        // Nobody asks for lines where all of them pass with verdicts alone.
+        let lines_bytes_max =
+            if mode == Mode::Annotate { 0 } else { settings.part(settings.lines_bytes_max) };
         Self {
             name: name.to_owned(),
             is_named: false,
-            detector: Detector::new(settings.model(model), settings.detector(name, report_all)),
+            detector: Detector::new(settings.model(model), settings.detector(name, mode)),
             streams: Streams::new(),
-            lines: Lines::new(settings.part(settings.lines_bytes_max)),
+            lines: Lines::new(lines_bytes_max),
             pending: Pending::default(),
             report_bytes_max: as_usize(settings.report_bytes_max),
         }

@@ -6,6 +6,7 @@ use jiff::tz::{Offset, TimeZone};
 use serde::Deserialize;
 
 use crate::fields::Fields;
+use crate::filter::Mode;
 
 /// Seconds that fit all keys that are seconds: thirty days.
 const SECONDS_MAX: u32 = 2_592_000;
@@ -132,8 +133,8 @@ impl Settings {
         i64::from(self.idle_timeout_s) * 1_000
     }
 
-    /// The detector's settings for one node.
-    pub(crate) fn detector(&self, node: &str, report_all: bool) -> DetectorSettings {
+    /// The detector's settings for one node. Verdicts are all that [`Mode::Annotate`] tells, but of every session.
+    pub(crate) fn detector(&self, node: &str, mode: Mode) -> DetectorSettings {
         DetectorSettings {
             node: node.to_owned(),
             zone: self.time_zone().unwrap_or(TimeZone::UTC),
@@ -148,7 +149,8 @@ impl Settings {
             cache_max: 1_024,
             unknown_max: 500,
             mine: false,
-            report_all,
+            report_all: mode == Mode::Annotate,
+            report_events: mode != Mode::Annotate,
             reports_max: SHARD_REPORTS_MAX,
             ..DetectorSettings::default()
         }

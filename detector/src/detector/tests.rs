@@ -327,3 +327,15 @@ fn every_session_that_is_judged_is_reported_where_that_is_asked_for() {
     }
     assert_eq!(counts, [0, 1]);
 }
+
+#[test]
+fn reports_without_events_say_the_same_of_their_sessions() {
+    let reports = |report_events| {
+        let settings = Settings { report_all: true, report_events, ..Settings::default() };
+        run(LOG.as_bytes(), 9_999, settings).0
+    };
+    let (with, without) = (reports(true), reports(false));
+    assert!(with.iter().any(|report| report.flagged) && with.iter().all(|report| !report.events.is_empty()));
+    let bare: Vec<Report> = with.into_iter().map(|report| Report { events: Vec::new(), ..report }).collect();
+    assert_eq!(bare, without);
+}
