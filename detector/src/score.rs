@@ -10,6 +10,11 @@ pub(crate) use cache::{Cache, Known};
 
 use crate::token::Window;
 
+/// The models that ship.
+#[cfg(test)]
+const SHIPPED: [&[u8]; 2] =
+    [include_bytes!("../../models/hdfs-v1.onnx"), include_bytes!("../../models/hadoop3.onnx")];
+
 /// Why a window cannot be scored.
 #[derive(Debug, thiserror::Error)]
 pub enum ScoreError {

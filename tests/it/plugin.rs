@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 use crate::harness::detect;
 use hostile::Hostile;
-use hosts::{Answer, MODEL, Record, native, wamr, wasmtime};
+use hosts::{Answer, Record, native, wamr, wasmtime};
 
 /// Blocks of each log.
 const BLOCKS: u64 = 1_000;
@@ -172,9 +172,23 @@ fn assert_same(one: &[Answer], other: &[Answer], mode: Mode) {
     }
 }
 
+/// The models that ship, by path.
+fn models() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "onnx")).collect()
+}
+
 #[test]
 fn equal_records_give_equal_verdicts_by_table_and_by_tract() {
-    let records = mixed();
+    let (records, models) = (mixed(), models());
+    assert!(models.len() > 1, "{models:?}");
+    for path in models {
+        assert_equal_verdicts(&std::fs::read(&path).unwrap(), &records);
+    }
+}
+
+fn assert_equal_verdicts(model: &[u8], records: &[Record]) {
     let run = |model: Model| {
         let mut filter = Filter::new(Mode::Flagged, model, Settings::default()).unwrap();
         let mut take = |record: &Record| match filter.take(
@@ -187,8 +201,8 @@ fn equal_records_give_equal_verdicts_by_table_and_by_tract() {
         };
         last_reports(&records.iter().map(&mut take).collect::<Vec<_>>())
     };
-    let table = run(Model::from_onnx_table(MODEL).unwrap());
-    let tract = run(Model::from_onnx(MODEL).unwrap());
+    let table = run(Model::from_onnx_table(model).unwrap());
+    let tract = run(Model::from_onnx(model).unwrap());
     assert!(table.len() > 50 && table.keys().eq(tract.keys()), "other sessions are reported");
     for (table, tract) in table.values().zip(tract.values()) {
         assert_eq!((table.flagged, table.revision), (tract.flagged, tract.revision), "{}", table.block);
