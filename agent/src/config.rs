@@ -26,6 +26,8 @@ use glob::Pattern;
 use jiff::tz::TimeZone;
 use toml::Spanned;
 
+use crate::model::Backend;
+
 pub(crate) use filter::Filter;
 pub(crate) use limits::Limits;
 pub(crate) use parse::parse;
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) commit_on_flag: bool,
     /// Path or name of the model; `None` is the embedded one that fits the logs.
     pub(crate) model: Option<PathBuf>,
+    /// What scores by it.
+    pub(crate) backend: Backend,
     /// Time between two looks at the configuration and the model; zero takes changes at SIGHUP alone.
     pub(crate) reload_interval: Duration,
     /// Which files are read, and how.
@@ -181,6 +185,7 @@ impl Check {
             commit_interval: self.millis("commit_interval_ms", raw.commit_interval_ms, 1_000, 10..=60_000),
             commit_on_flag: raw.commit_on_flag.is_none_or(Spanned::into_inner),
             model: raw.model.map(|path| path.into_inner().into()),
+            backend: raw.backend.map(Spanned::into_inner).unwrap_or_default(),
             reload_interval: self.seconds("reload_interval_s", raw.reload_interval_s, 5, 0..=3_600),
             logs: self.logs(raw.logs, unreadable || others, &receive),
             receive,

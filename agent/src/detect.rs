@@ -18,7 +18,7 @@ use tracing::error;
 
 use crate::config::host_name;
 use crate::input::Input;
-use crate::model;
+use crate::model::{self, Backend};
 use crate::output::{self, Format};
 use crate::raw_lines::{self, Source};
 use crate::threads::Threads;
@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Model to score with: a file, hadoop3 or hdfs-v1 [default: the one of these two that fits the logs]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// What scores by the model
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
     /// Write the summary with the ledger as JSON to FILE
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
@@ -78,7 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         })?,
     };
     let (inputs, unopened) = open(args, &zone);
-    let model = model::load_for(args.model.as_deref(), inputs.iter().map(model::start))?;
+    let model = model::load_for(args.model.as_deref(), args.backend, inputs.iter().map(model::start))?;
     let mut detector = Detector::new(model, settings(args, &zone));
     let threads = Threads::start(args.threads.get())?;
     let unread = read(&mut detector, &inputs, &threads, args.quiet);

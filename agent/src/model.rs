@@ -5,8 +5,10 @@ use std::path::Path;
 use anyhow::Context;
 use blocksift_detector::head::{Form, Heads, Layout, Parsed};
 use blocksift_detector::time::Zone;
-use blocksift_detector::{Model, Settings};
+use blocksift_detector::{Model, ModelError, Settings};
+use clap::ValueEnum;
 use jiff::tz::TimeZone;
+use serde::Deserialize;
 
 use crate::config::Config;
 use crate::files::scan;
@@ -26,18 +28,42 @@ const START_BYTES: u64 = 64 * 1_024;
 /// Logs that are looked at, at most: the most recently changed ones.
 const LOGS_MAX: usize = 8;
 
+/// What scores by the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Backend {
+    /// tract runs the model's graph where a table of it does not settle the verdict
+    #[default]
+    Tract,
+    /// The table alone, as in the plugin: equal verdicts, loads at once, the same bits on every machine
+    Table,
+}
+
+impl Backend {
+    fn read(self, bytes: &[u8]) -> Result<Model, ModelError> {
+        match self {
+            Self::Tract => Model::from_onnx(bytes),
+            Self::Table => Model::from_onnx_table(bytes),
+        }
+    }
+}
+
 /// Loads the model at `path`, or the one in the program that has this name.
 ///
 /// # Errors
 /// If the file cannot be read or is not a model of this release.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Model> {
+    load_with(path, Backend::default())
+}
+
+fn load_with(path: &Path, backend: Backend) -> anyhow::Result<Model> {
     if let Some((name, bytes)) = EMBEDDED.iter().find(|(name, _)| path == Path::new(name)) {
-        return Model::from_onnx(bytes).with_context(|| format!("the embedded model {name} does not load"));
+        return backend.read(bytes).with_context(|| format!("the embedded model {name} does not load"));
     }
     let bytes = std::fs::read(path).with_context(|| {
         format!("model `{}` cannot be read; check the path and its permissions", path.display())
     })?;
-    Model::from_onnx(&bytes).with_context(|| format!("model `{}` cannot be used", path.display()))
+    backend.read(&bytes).with_context(|| format!("model `{}` cannot be used", path.display()))
 }
 
 /// As [`load`]; without a path the one in the program that fits logs that start so.
@@ -46,9 +72,10 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Model> {
 /// As [`load`]'s.
 pub(crate) fn load_for(
     path: Option<&Path>,
+    backend: Backend,
     starts: impl IntoIterator<Item = Vec<u8>>,
 ) -> anyhow::Result<Model> {
-    load(path.unwrap_or_else(|| Path::new(fitting(starts))))
+    load_with(path.unwrap_or_else(|| Path::new(fitting(starts))), backend)
 }
 
 /// As [`load_for`], for the model and the logs of a configuration.
@@ -56,12 +83,15 @@ pub(crate) fn load_for(
 /// # Errors
 /// As [`load`]'s.
 pub(crate) fn load_configured(path: Option<&Path>, config: &Config) -> anyhow::Result<Model> {
+    let backend = config.backend;
     match (path, &config.detector.layout) {
-        (None, Some(Layout::HdfsV1)) => load(Path::new(HDFS_V1)),
-        (None, Some(Layout::Log4j | Layout::Console | Layout::Json)) => load(Path::new(HADOOP3)),
+        (None, Some(Layout::HdfsV1)) => load_with(Path::new(HDFS_V1), backend),
+        (None, Some(Layout::Log4j | Layout::Console | Layout::Json)) => {
+            load_with(Path::new(HADOOP3), backend)
+        }
         _ => {
             let files = scan(&config.logs).files.into_iter().rev().take(LOGS_MAX);
-            load_for(path, files.filter_map(|found| Some(start(&Input::open(&found.path).ok()?))))
+            load_for(path, backend, files.filter_map(|found| Some(start(&Input::open(&found.path).ok()?))))
         }
     }
 }
@@ -101,7 +131,9 @@ mod tests {
     #[test]
     fn the_embedded_models_load_by_name() {
         for (name, _) in EMBEDDED {
-            assert!(load(Path::new(name)).unwrap().id.starts_with(&format!("{name}-")));
+            let model = load(Path::new(name)).unwrap();
+            assert!(model.id.starts_with(&format!("{name}-")));
+            assert_eq!(load_with(Path::new(name), Backend::Table).unwrap().id, model.id);
         }
     }
 
@@ -114,10 +146,12 @@ mod tests {
             (vec!["no head\n"], HADOOP3),
             (vec![], HADOOP3),
         ] {
-            let model = load_for(None, starts.iter().map(|start| start.as_bytes().to_vec())).unwrap();
+            let model =
+                load_for(None, Backend::Tract, starts.iter().map(|start| start.as_bytes().to_vec())).unwrap();
             assert!(model.id.starts_with(expected), "{starts:?}: {}", model.id);
         }
-        let named = load_for(Some(Path::new(HADOOP3)), [OF_2008.as_bytes().to_vec()]).unwrap();
+        let named =
+            load_for(Some(Path::new(HADOOP3)), Backend::Table, [OF_2008.as_bytes().to_vec()]).unwrap();
         assert!(named.id.starts_with(HADOOP3), "a name goes before what the logs are");
     }
 

@@ -23,6 +23,7 @@ use tracing::error;
 
 use crate::config::Config;
 use crate::files::scan;
+use crate::model::Backend;
 use crate::output::{self, grouped};
 use crate::raw_lines::{self, Source};
 use crate::redact::Redactor;
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = config(args)?;
     let (logs, unopened) = open(args, &config)?;
     let model_path = args.model.as_deref().or(config.model.as_deref());
-    let model = crate::model::load_for(model_path, logs.iter().map(Log::start))?;
+    let model = crate::model::load_for(model_path, Backend::default(), logs.iter().map(Log::start))?;
     let progress = progress(&logs, args.quiet);
     let files = logs.len();
     let redact = config.redact.as_ref();

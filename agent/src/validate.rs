@@ -14,6 +14,7 @@ use crate::config::{Checked, Config, ConfigError, Places, Problem, Problems};
 use crate::doctor::unmatched;
 use crate::files::scan;
 use crate::filter::Filters;
+use crate::model::Backend;
 use crate::redact::Redactor;
 use crate::ship::chain;
 use crate::sink::Sink;
@@ -102,7 +103,7 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<M
     let model_path = places.model.as_ref().map(|(path, _)| path.as_path());
     let loaded = match &checked {
         Ok(config) => crate::model::load_configured(model_path, config),
-        Err(_) => crate::model::load_for(model_path, []),
+        Err(_) => crate::model::load_for(model_path, Backend::default(), []),
     };
     match loaded {
         Ok(loaded) => model = Some(loaded),

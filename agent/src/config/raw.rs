@@ -11,6 +11,7 @@ use super::receive::RawReceive;
 use super::redact::RawRedact;
 use super::ship::RawShip;
 use super::status::RawStatus;
+use crate::model::Backend;
 
 /// A value and where it stands in the file; `None` where the key is left out.
 pub(super) type Key<T> = Option<Spanned<T>>;
@@ -33,6 +34,9 @@ pub(super) struct RawConfig {
     pub(super) commit_on_flag: Key<bool>,
     /// Path of the model file, or the name of one in the agent. Default: the one that fits the logs.
     pub(super) model: Key<String>,
+    /// What scores by it: `tract` runs the model's graph where a table of it does not settle the verdict; `table` scores by
+    /// the table alone, as the plugin does. Default `tract`.
+    pub(super) backend: Key<Backend>,
     /// Time between two looks at this file and the model; other content is taken as SIGHUP takes it, or refused. 0 waits
     /// for SIGHUP. 0 to 3600, default 5.
     pub(super) reload_interval_s: Key<u64>,

@@ -28,12 +28,14 @@ pub(crate) enum Stage {
     Templates,
     Sessions,
     Everything,
+    /// Everything, scored by table.
+    Table,
     /// Everything, on as many threads as [`THREADS`] says.
     Threads,
 }
 
 impl Stage {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Read,
         Self::Newlines,
         Self::BlockIds,
@@ -41,6 +43,7 @@ impl Stage {
         Self::Templates,
         Self::Sessions,
         Self::Everything,
+        Self::Table,
         Self::Threads,
     ];
 
@@ -53,6 +56,7 @@ impl Stage {
             Self::Templates => "templates",
             Self::Sessions => "sessions",
             Self::Everything => "everything",
+            Self::Table => "everything_by_table",
             Self::Threads => "two_threads",
         }
     }
@@ -80,6 +84,7 @@ pub(crate) enum Work {
 
 /// Makes what a stage needs.
 pub(crate) fn work(stage: Stage, model: &[u8]) -> io::Result<Work> {
+    let by_table = || Model::from_onnx_table(model).map_err(io::Error::other);
     let model = || Model::from_onnx(model).map_err(io::Error::other);
     Ok(match stage {
         Stage::Read => Work::Read,
@@ -94,6 +99,10 @@ pub(crate) fn work(stage: Stage, model: &[u8]) -> io::Result<Work> {
         }
         Stage::Everything => {
             let detector = Detector::new(model()?, Settings::default());
+            Work::Detector { detector: Box::new(detector), scored: true }
+        }
+        Stage::Table => {
+            let detector = Detector::new(by_table()?, Settings::default());
             Work::Detector { detector: Box::new(detector), scored: true }
         }
         Stage::Threads => {

@@ -50,6 +50,8 @@ enum Part {
     Sessions,
     /// And scoring.
     Everything,
+    /// Everything, scored by table alone: `backend = "table"`.
+    EverythingByTable,
     /// Everything, on two threads.
     TwoThreads,
     /// Drain3 from PyPI.
@@ -73,6 +75,7 @@ impl Part {
             Self::Templates => "+ templates",
             Self::Sessions => "+ sessions",
             Self::Everything => "+ scoring = everything",
+            Self::EverythingByTable => "everything, by table",
             Self::TwoThreads => "everything, two threads",
             Self::Drain3 => "Drain3",
             Self::FluentBit => "Fluent Bit",
@@ -229,6 +232,15 @@ fn ratios(log: &Log, parts: &[Part], figures: &mut Figures) -> Result<Vec<(&'sta
         figures
             .set(format!("detector.{}.everything_to_block_ids_without_reading", log.name), without_reading);
         told.push(("everything to block id loop", told_shares));
+    }
+    if let [Some(tract), Some(table)] =
+        [Part::Everything, Part::EverythingByTable].map(|part| log.seconds(part).map(|seconds| seconds.best))
+    {
+        figures.set(format!("detector.{}.by_table_to_by_tract", log.name), tract / table);
+        told.push((
+            "everything by table to everything by tract",
+            format!("{:.2} times as fast", tract / table),
+        ));
     }
     let walls =
         [Part::Everything, Part::TwoThreads].map(|part| log.seconds(part).map(|seconds| seconds.wall));
