@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::guest::Guest;
 use super::hostile::Hostile;
-use super::hosts::{compiled, wamr};
+use super::hosts::{compiled, wamr_many};
 use super::{ALL_MODES, START_S, module, say, skip};
 
 /// Calls of the test that always runs.
@@ -21,7 +21,7 @@ const CALLS_VARIABLE: &str = "BLOCKSIFT_SOAK_CALLS";
 const CALLS_SOAK: u64 = 10_000_000;
 const SEED_VARIABLE: &str = "BLOCKSIFT_SEED";
 /// Of so many calls of the long one, one is made in WAMR too, in each mode.
-const WAMR_SHARE: u64 = 30;
+const WAMR_SHARE: u64 = 10;
 /// So often the host takes all the memory that it gets, for a while.
 const SQUEEZE_EVERY: u64 = 10_000;
 const SQUEEZE_CALLS: u64 = 200;
@@ -208,19 +208,31 @@ fn no_call_traps() {
     run(CALLS, 23);
 }
 
+/// Those that the caller asks for.
+fn calls_and_seed() -> (u64, u64) {
+    let number = |name: &str| std::env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
+    (number(CALLS_VARIABLE).unwrap_or(CALLS_SOAK), number(SEED_VARIABLE).unwrap_or(1))
+}
+
 #[test]
 #[ignore = "an hour; `cargo xtask soak soak_calls`"]
 fn soak_calls_of_the_module() {
-    let number = |name: &str| std::env::var(name).ok().map(|number| number.parse::<u64>().unwrap());
-    let (calls, seed) = (number(CALLS_VARIABLE).unwrap_or(CALLS_SOAK), number(SEED_VARIABLE).unwrap_or(1));
+    let (calls, seed) = calls_and_seed();
     run(calls, seed);
+}
+
+#[test]
+#[ignore = "minutes for each mode; `cargo xtask soak soak_calls_in_wamr`"]
+fn soak_calls_in_wamr() {
     let Some(path) = module() else { return };
+    let (calls, seed) = calls_and_seed();
+    let calls = calls / WAMR_SHARE;
     for mode in ALL_MODES {
         let mut hostile = Hostile::new(seed + 1);
-        let records: Vec<_> = (0..calls / WAMR_SHARE).map(|_| hostile.record()).collect();
-        match wamr(&path, mode, &records) {
+        match wamr_many(&path, mode, (0..calls).map(|_| hostile.record())) {
             Some((answers, measured)) => {
-                say(&format!("WAMR, {mode:?}: {} calls, {measured:?}\n", answers.len()))
+                assert_eq!(answers, calls);
+                say(&format!("WAMR, {mode:?}: {calls} calls, {measured:?}\n"));
             }
             None => skip("WAMR was not built, see `cargo xtask soak`"),
         }

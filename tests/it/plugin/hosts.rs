@@ -1,7 +1,7 @@
 //! The plugin in its hosts: natively, in wasmtime, and in WAMR with the stack and heap of Fluent Bit. Each takes the
 //! same records and gives what becomes of each.
 
-use std::io::Write;
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -84,5 +84,49 @@ pub(crate) fn wamr(module: &Path, mode: Mode, records: &[Record]) -> Option<(Vec
         rest = behind;
     }
     assert_eq!(answers.len(), records.len());
+    Some((answers, serde_json::from_str(&said).unwrap()))
+}
+
+/// As [`wamr`] for more records than memory holds: how many answers there were, and what the program measured.
+pub(crate) fn wamr_many(
+    module: &Path,
+    mode: Mode,
+    records: impl Iterator<Item = Record> + Send,
+) -> Option<(u64, Measured)> {
+    let host = std::env::var_os(wasm::WAMR_VARIABLE)?;
+    let mut child = Command::new(host)
+        .arg(module)
+        .arg(function(mode))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = BufWriter::new(child.stdin.take().unwrap());
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    // What is moved is closed where an answer fails, which ends the program.
+    let answers = std::thread::scope(move |scope| {
+        scope.spawn(move || {
+            let mut frame = Vec::new();
+            for Record { time, bytes } in records {
+                frame.clear();
+                plugin_host::Record { time, tag: TAG.to_vec(), bytes }.append_to(&mut frame);
+                input.write_all(&frame).unwrap();
+            }
+            input.flush().unwrap();
+        });
+        let (mut answers, mut head, mut text) = (0, [0; 5], Vec::new());
+        while output.read_exact(&mut head).is_ok() {
+            let [kind, length @ ..] = head;
+            text.resize(u32::from_le_bytes(length) as usize, 0);
+            output.read_exact(&mut text).unwrap();
+            assert_ne!(kind, 2, "record {answers}: {}", String::from_utf8_lossy(&text));
+            answers += 1;
+        }
+        answers
+    });
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
     Some((answers, serde_json::from_str(&said).unwrap()))
 }
