@@ -31,6 +31,7 @@ use crate::raw_lines::Records;
 use crate::status::{FILES_MAX, FileStatus};
 use content::Content;
 use followed::{Followed, Seen};
+use moved::Origin;
 pub(crate) use watch::Waker;
 use watch::Watch;
 
@@ -208,13 +209,16 @@ impl Tail {
 
         let mut new = Vec::new();
         let missing = self.look(scanned.files, &mut new, &mut unreadable, now_ms);
+        let mut all_followed = true;
         for (id, replaced) in missing {
-            self.settle(id, replaced, &mut new, now_ms);
+            all_followed &= self.settle(id, replaced, &mut new, now_ms);
+        }
+        if !all_followed {
+            new.clear();
         }
         let followed = self.files.iter().map(Followed::path);
         let paths: BTreeSet<PathBuf> =
             new.iter().map(|found| found.path.as_path()).chain(followed).map(Path::to_owned).collect();
-        let mut all_followed = true;
         for found in new {
             // What was received is new, however old the agent is.
             let received =
@@ -222,7 +226,7 @@ impl Tail {
             let at_end = self.first && !received && begins_at_end(self.logs.backfill, &found.path, &paths);
             match self.follow(&found, at_end, now_ms) {
                 Ok(true) => {}
-                // Renamed since: the next look has it and those after it in their order.
+                // The next look has it and those after it in their order.
                 Ok(false) => {
                     all_followed = false;
                     break;
@@ -271,7 +275,12 @@ impl Tail {
             }
         }
         for (index, seen) in seen.into_iter().enumerate() {
+            let copied = !seen && self.was_copied_to(index);
             let Some(file) = self.files.get_mut(index).filter(|_| !seen) else { continue };
+            if copied {
+                missing.push((file.id(), true));
+                continue;
+            }
             // A directory that cannot be listed says nothing about its files.
             let unknown = unreadable.iter().any(|path| file.path().starts_with(path));
             match if unknown { Seen::Same } else { file.unseen(now_ms) } {
@@ -395,7 +404,8 @@ impl Tail {
         own.map(|(index, file)| (file.now().identity, index)).collect()
     }
 
-    /// Follows a file; `false` if its path names another one by now.
+    /// Follows a file; `false` if only the next look can tell what it is: its path names another one by now, or a file that
+    /// it may be a copy of was truncated.
     fn follow(&mut self, found: &Found, at_end: bool, now_ms: i64) -> io::Result<bool> {
         let seen = (found.size, found.modified);
         if self.compressed.get(&found.identity) == Some(&seen) {
@@ -411,11 +421,12 @@ impl Tail {
                 return Ok(true);
             }
         };
-        let original = self.original_of(&mut content, found.identity)?;
-        if original.is_none() && self.extended_by(&mut content, found, now_ms)?.is_some() {
-            return Ok(true);
-        }
-        let phase = original.map_or(Phase::Followed, |of| Phase::Copy { of });
+        let phase = match self.origin_of(&mut content, found.identity)? {
+            Origin::Undecided => return Ok(false),
+            Origin::CopyOf(of) => Phase::Copy { of },
+            Origin::New if self.extended_by(&mut content, found, now_ms)?.is_some() => return Ok(true),
+            Origin::New => Phase::Followed,
+        };
         let id = FileId(self.next_id);
         let file = Followed::new(id, found, content, phase, at_end, now_ms)?;
         info!(path = %found.path.display(), offset = file.now().offset, ?phase, "following file");

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::content::Content;
 use super::{Ended, Phase, Saved};
-use crate::files::{Anchor, Fingerprint, Found, Identity, find_by_identity, series};
+use crate::files::{Anchor, Fingerprint, Found, find_by_identity, series};
 use crate::limits::PageCache;
 use crate::raw_lines::Records;
 use crate::status::FileStatus;
@@ -322,41 +322,6 @@ impl Followed {
             Some(_) => {}
         }
         Seen::Same
-    }
-
-    /// The contents are at another place: copied there before they were truncated, or compressed after the rotation.
-    /// `rotated`: they will not grow there.
-    ///
-    /// # Errors
-    /// When they cannot be read there.
-    pub(super) fn move_to(
-        &mut self,
-        path: PathBuf,
-        identity: Identity,
-        mut content: Content,
-        rotated: bool,
-        now_ms: i64,
-    ) -> io::Result<()> {
-        let size = content.size()?;
-        info!(from = %self.saved.path.display(), to = %path.display(), "file was copied or compressed");
-        let fingerprint = Fingerprint::default().grown(&content.head()?).unwrap_or_default();
-        self.saved = Saved { path, identity, fingerprint, size, ..self.saved.clone() };
-        self.handle = Some(content);
-        self.stat = None;
-        self.gone_since_ms = None;
-        self.empty_since_ms = None;
-        self.restored = false;
-        self.rotated = rotated;
-        self.changed = true;
-        if size < self.saved.anchor.end() {
-            self.saved.anchor = Anchor::default();
-        }
-        if size < self.saved.offset {
-            // What was written between the copy and the truncation was read in time.
-            self.saved.offset = size;
-            self.give_up(Phase::Ended { since_ms: now_ms }, None);
-        }
-        Ok(())
     }
 
     /// The contents are nowhere any more. `outrun`: see the field.

@@ -24,6 +24,8 @@ const REST_MAX_MS: u64 = 40;
 const PIECES_PER_ROTATION: u32 = 25;
 /// Pieces that are written at most while no agent runs.
 const PIECES_UNSEEN_MAX: usize = 6;
+/// Of how much work a kill may take.
+const COMMIT_INTERVALS_MS: [u32; 2] = [50, 300];
 /// Times that the log is deleted, which takes a while: an agent has to have it open before, and is left alone after.
 const LOSSES: u32 = 3;
 
@@ -50,6 +52,7 @@ impl<'a> Victim<'a> {
     /// Writes the whole log with rotations and kills in between, and leaves a running agent.
     pub(super) fn play(&mut self, rng: &mut ChaCha8Rng, kills: u32) {
         let log = self.log;
+        let mut commit_interval_ms = COMMIT_INTERVALS_MS[0];
         let pieces = cut(&log.log, kills.max(1) as usize * PIECES_PER_KILL);
         let mut pieces = pieces.into_iter();
         for kill in 0..kills {
@@ -67,6 +70,10 @@ impl<'a> Victim<'a> {
                 }
                 killer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             });
+            let interval_ms = COMMIT_INTERVALS_MS[rng.random_range(0..COMMIT_INTERVALS_MS.len())];
+            let line = |interval_ms| format!("commit_interval_ms = {interval_ms}\n");
+            self.node.reconfigure(&line(commit_interval_ms), &line(interval_ms));
+            commit_interval_ms = interval_ms;
             let unseen = rng.random_range(0..PIECES_UNSEEN_MAX);
             pieces.by_ref().take(unseen).for_each(|piece| self.write(rng, piece));
         }

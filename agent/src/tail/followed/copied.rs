@@ -1,12 +1,66 @@
-//! A file that holds the first bytes of another one: not read as long as it does.
+//! Contents that move to another file, and files that hold the first bytes of another one: not read as long as they do.
+
+use std::io;
+use std::path::PathBuf;
 
 use tracing::info;
 
 use super::Followed;
-use crate::files::{Anchor, Found};
-use crate::tail::Phase;
+use crate::files::{Anchor, Fingerprint, Found, Identity};
+use crate::tail::content::Content;
+use crate::tail::{Phase, Saved};
 
 impl Followed {
+    /// Whether it is read and was empty so far.
+    pub(in crate::tail) fn begins_blank(&self) -> bool {
+        self.saved.phase == Phase::Followed && self.is_blank()
+    }
+
+    /// Its contents if it is open; to be given back by [`Self::give_content`].
+    pub(in crate::tail) fn take_content(&mut self) -> Option<Content> {
+        self.handle.take()
+    }
+
+    /// What [`Self::take_content`] gave.
+    pub(in crate::tail) fn give_content(&mut self, content: Content) {
+        self.handle = Some(content);
+    }
+
+    /// The contents are at another place: copied there before they were truncated, or compressed after the rotation.
+    /// `rotated`: they will not grow there.
+    ///
+    /// # Errors
+    /// When they cannot be read there.
+    pub(in crate::tail) fn move_to(
+        &mut self,
+        path: PathBuf,
+        identity: Identity,
+        mut content: Content,
+        rotated: bool,
+        now_ms: i64,
+    ) -> io::Result<()> {
+        let size = content.size()?;
+        info!(from = %self.saved.path.display(), to = %path.display(), "file was copied or compressed");
+        let fingerprint = Fingerprint::default().grown(&content.head()?).unwrap_or_default();
+        self.saved = Saved { path, identity, fingerprint, size, ..self.saved.clone() };
+        self.handle = Some(content);
+        self.stat = None;
+        self.gone_since_ms = None;
+        self.empty_since_ms = None;
+        self.restored = false;
+        self.rotated = rotated;
+        self.changed = true;
+        if size < self.saved.anchor.end() {
+            self.saved.anchor = Anchor::default();
+        }
+        if size < self.saved.offset {
+            // What was written between the copy and the truncation was read in time.
+            self.saved.offset = size;
+            self.give_up(Phase::Ended { since_ms: now_ms }, None);
+        }
+        Ok(())
+    }
+
     /// A copy that turned out to be a file of its own, to be read from `offset` on.
     pub(in crate::tail) fn stand_alone(&mut self, offset: u64) {
         info!(path = %self.saved.path.display(), offset, "following file, which only began like another one");

@@ -78,11 +78,19 @@ impl Followed {
         let wanted = usize::try_from(self.saved.size - offset).unwrap_or(usize::MAX).min(buffer.len());
         let buffer = buffer.get_mut(..wanted).unwrap_or_default();
         let filled = match content {
-            Content::Plain(file) => self.cache.read(file, buffer, offset),
-            Content::Packed(_) => content.read(buffer, offset),
+            Content::Plain(file) => {
+                let filled = self.cache.read(file, buffer, offset);
+                // Asked afterwards: if it was truncated since the look, these may be bytes of its next contents.
+                filled.and_then(|length| Ok((length, self.saved.fingerprint.fits(&content.head()?))))
+            }
+            Content::Packed(_) => content.read(buffer, offset).map(|length| (length, true)),
         };
         match filled {
-            Ok(length) => length,
+            Ok((length, true)) => length,
+            Ok((_, false)) => {
+                self.stat = None;
+                0
+            }
             Err(error) => {
                 warn!(path = %self.saved.path.display(), offset, %error, "file cannot be read; it is tried again");
                 self.handle = None;
@@ -98,6 +106,9 @@ impl Followed {
     fn text(&mut self, bytes: &[u8], now_ms: i64) -> usize {
         let zeros_at_end = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
         let text = bytes.len() - zeros_at_end;
+        if bytes.is_empty() {
+            return 0;
+        }
         if text > 0 {
             let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
             if zeros > 0 && self.at_line_start() {

@@ -57,6 +57,86 @@ fn a_copy_that_is_seen_before_the_truncation_is_not_read_twice() {
 }
 
 #[test]
+fn a_copy_that_is_finished_and_its_original_truncated_between_two_looks_is_not_read_twice() {
+    let mut scene = Scene::new();
+    let text = lines("first");
+    scene.append("a.log", &text);
+    assert_eq!(scene.text(1), text);
+    fs::write(scene.path("a.log.1"), &text.as_bytes()[..2_000]).unwrap();
+    assert_eq!(scene.text(1), "");
+    scene.append("a.log", "unread at rotation\n");
+    scene.copy("a.log", "a.log.1");
+    scene.truncate("a.log");
+    scene.append("a.log", "new\n");
+    assert_eq!(scene.text(3), "unread at rotation\nnew\n");
+    assert!(scene.gaps.is_empty());
+}
+
+#[test]
+fn a_copy_that_is_found_just_when_its_original_is_truncated_is_not_read_twice() {
+    let mut scene = Scene::new();
+    scene.append("a.log", &lines("first"));
+    assert_eq!(scene.text(1), lines("first"));
+    scene.append("a.log", "unread at rotation\n");
+    scene.copy("a.log", "a.log.1");
+    let found = scan(&scene.tail.logs).files;
+    let copy = found.iter().find(|found| found.path == scene.path("a.log.1")).unwrap();
+    // The look sees the original as it was, and finds the copy when it is truncated.
+    scene.tail.look(found.clone(), &mut Vec::new(), &mut BTreeSet::new(), scene.now_ms);
+    scene.truncate("a.log");
+    scene.append("a.log", "new\n");
+    assert!(!scene.tail.follow(copy, false, scene.now_ms).unwrap(), "the next look decides");
+    assert_eq!(scene.text(3), "unread at rotation\nnew\n");
+    assert!(scene.gaps.is_empty());
+}
+
+#[test]
+fn a_file_that_is_truncated_between_look_and_reading_goes_on_in_its_copy() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "first line\n");
+    scene.tail.poll(scene.now_ms);
+    scene.copy("a.log", "a.log.1");
+    scene.truncate("a.log");
+    scene.append("a.log", "other line\n");
+    assert_eq!(scene.tail.read(scene.now_ms), None, "these are not the bytes that were seen");
+    assert_eq!(scene.text(3), "first line\nother line\n");
+    assert!(scene.gaps.is_empty());
+}
+
+#[test]
+fn a_copy_that_is_renamed_while_it_is_looked_for_is_found_at_the_next_look() {
+    let mut scene = Scene::new();
+    scene.append("a.log", &lines("first"));
+    assert_eq!(scene.text(1), lines("first"));
+    scene.append("a.log", "unread at rotation\n");
+    scene.copy("a.log", "a.log.1");
+    scene.truncate("a.log");
+    scene.append("a.log", "new\n");
+    let mut new = Vec::new();
+    let found = scan(&scene.tail.logs).files;
+    let missing = scene.tail.look(found, &mut new, &mut BTreeSet::new(), scene.now_ms);
+    scene.rename("a.log.1", "a.log.2");
+    assert_eq!(missing, [(FileId(0), true)]);
+    assert!(!scene.tail.settle(FileId(0), true, &mut new, scene.now_ms), "the next look decides");
+    assert_eq!(scene.text(3), "unread at rotation\nnew\n");
+    assert!(scene.gaps.is_empty());
+}
+
+#[test]
+fn a_copy_that_was_empty_when_it_was_found_is_not_read_twice() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "one\n");
+    assert_eq!(scene.text(1), "one\n");
+    File::create(scene.path("a.log.1")).unwrap();
+    assert_eq!(scene.text(1), "");
+    scene.copy("a.log", "a.log.1");
+    assert_eq!(scene.text(1), "");
+    scene.truncate("a.log");
+    scene.append("a.log", "two\n");
+    assert_eq!(scene.text(3), "two\n");
+}
+
+#[test]
 fn a_short_copy_is_not_read_twice_where_its_truncation_is_seen_late() {
     let mut scene = Scene::new();
     scene.append("a.log", "one\ntwo\n");

@@ -53,7 +53,10 @@ pub(crate) enum Action {
     },
     Look,
     Rename,
+    /// What happens while the copy is made, of which so many percent are there, and before the truncation.
     CopyTruncate {
+        percent: usize,
+        during: Vec<Action>,
         between: Vec<Action>,
     },
     Truncate,
@@ -71,16 +74,18 @@ pub(crate) enum Action {
 pub(crate) fn actions(max: usize) -> impl Strategy<Value = Vec<Action>> {
     let write = || (1..25_usize, any::<bool>()).prop_map(|(lines, partial)| Action::Write { lines, partial });
     let round = || any::<bool>().prop_map(|commit| Action::Round { commit });
-    let between = proptest::collection::vec(
-        prop_oneof![write(), round(), Just(Action::Kill), Just(Action::Start)],
-        0..4,
-    );
+    let some = || {
+        let action = prop_oneof![write(), round(), Just(Action::Kill), Just(Action::Start)];
+        proptest::collection::vec(action, 0..4)
+    };
+    let copy_truncate = (0..100_usize, some(), some())
+        .prop_map(|(percent, during, between)| Action::CopyTruncate { percent, during, between });
     let action = prop_oneof![
         6 => write(),
         6 => round(),
         1 => Just(Action::Look),
         3 => Just(Action::Rename),
-        3 => between.prop_map(|between| Action::CopyTruncate { between }),
+        3 => copy_truncate,
         1 => Just(Action::Truncate),
         1 => Just(Action::Recreate),
         2 => (0..BACKUPS).prop_map(|backup| Action::Compress { backup }),
@@ -167,7 +172,9 @@ impl<A: Agent> Model<'_, A> {
             Action::Round { commit } => self.round(*commit),
             Action::Look => self.look(),
             Action::Rename => self.rename(),
-            Action::CopyTruncate { between } => self.copy_truncate(between),
+            Action::CopyTruncate { percent, during, between } => {
+                self.copy_truncate(*percent, during, between)
+            }
             Action::Truncate => self.truncate(),
             Action::Recreate => {
                 fs::remove_file(self.log()).unwrap_or_default();
@@ -340,13 +347,18 @@ impl<A: Agent> Model<'_, A> {
         }
     }
 
-    fn copy_truncate(&mut self, between: &[Action]) {
+    fn copy_truncate(&mut self, percent: usize, during: &[Action], between: &[Action]) {
         if !self.log().exists() {
             return;
         }
         self.shift();
-        fs::copy(self.log(), &self.backup(1)[0]).unwrap();
+        let part = fs::read(self.log()).unwrap();
+        fs::write(&self.backup(1)[0], &part[..part.len() * percent / 100]).unwrap();
         self.backups[0] = Some(self.contents);
+        for action in during {
+            self.act(action);
+        }
+        fs::copy(self.log(), &self.backup(1)[0]).unwrap();
         let copied = self.lines.len();
         let open = self.partial;
         for action in between {
