@@ -12,6 +12,7 @@ mod raw;
 mod receive;
 mod redact;
 mod ship;
+mod signers;
 mod status;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -24,6 +25,7 @@ use blocksift_detector::Settings;
 use blocksift_detector::head::{Layout, LayoutError};
 use glob::Pattern;
 use jiff::tz::TimeZone;
+use minisign_verify::PublicKey;
 use toml::Spanned;
 
 use crate::model::Backend;
@@ -52,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) model: Option<PathBuf>,
     /// What scores by it.
     pub(crate) backend: Backend,
+    /// Keys, one of which has to have signed a model file; none takes any.
+    pub(crate) signers: Vec<PublicKey>,
     /// Time between two looks at the configuration and the model; zero takes changes at SIGHUP alone.
     pub(crate) reload_interval: Duration,
     /// Which files are read, and how.
@@ -186,6 +190,7 @@ impl Check {
             commit_on_flag: raw.commit_on_flag.is_none_or(Spanned::into_inner),
             model: raw.model.map(|path| path.into_inner().into()),
             backend: raw.backend.map(Spanned::into_inner).unwrap_or_default(),
+            signers: self.signers(raw.model_signed_by),
             reload_interval: self.seconds("reload_interval_s", raw.reload_interval_s, 5, 0..=3_600),
             logs: self.logs(raw.logs, unreadable || others, &receive),
             receive,
@@ -205,7 +210,7 @@ impl Check {
                 String::new()
             }
             Some(name) => name.into_inner(),
-            None => host_name().unwrap_or_else(|| {
+            None => node_variable().or_else(host_name).unwrap_or_else(|| {
                 self.problem(None, "this host has no name to use as `node`", "set node = \"...\"");
                 String::new()
             }),
@@ -342,6 +347,14 @@ const MIB: u64 = 1_024 * 1_024;
 fn signed_millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// What the environment calls this node, for containers, whose host name is not the node's.
+fn node_variable() -> Option<String> {
+    std::env::var(NODE_VARIABLE).ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// Names the node where the configuration does not.
+const NODE_VARIABLE: &str = "BLOCKSIFT_NODE";
 
 /// The kernel's host name.
 pub(crate) fn host_name() -> Option<String> {

@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         })?,
     };
     let (inputs, unopened) = open(args, &zone);
-    let model = model::load_for(args.model.as_deref(), args.backend, inputs.iter().map(model::start))?;
+    let model = model::load_for(args.model.as_deref(), args.backend, &[], inputs.iter().map(model::start))?;
     let mut detector = Detector::new(model, settings(args, &zone));
     let threads = Threads::start(args.threads.get())?;
     let unread = read(&mut detector, &inputs, &threads, args.quiet);

@@ -92,7 +92,7 @@ fn model(config: &Config) -> Finding {
         Err(error) => Finding::fail(
             "model",
             format!("{error:#}"),
-            "copy a model file made for this release, or leave `model` out to use one in the agent",
+            "copy a model file made for this release, signed if `model_signed_by` is set, or leave `model` out to use one in the agent",
         ),
     }
 }

@@ -1,13 +1,15 @@
-//! The model to score with: one of those in the program, by its name or by what the logs are, or a file.
+//! The model to score with: one of those in the program, by its name or by what the logs are, or a file, signed where the
+//! configuration asks for that.
 
 use std::path::Path;
 
 use anyhow::Context;
 use blocksift_detector::head::{Form, Heads, Layout, Parsed};
 use blocksift_detector::time::Zone;
-use blocksift_detector::{Model, ModelError, Settings};
+use blocksift_detector::{Model, ModelError, Settings, signature};
 use clap::ValueEnum;
 use jiff::tz::TimeZone;
+use minisign_verify::{PublicKey, Signature};
 use serde::Deserialize;
 
 use crate::config::Config;
@@ -53,45 +55,86 @@ impl Backend {
 /// # Errors
 /// If the file cannot be read or is not a model of this release.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Model> {
-    load_with(path, Backend::default())
+    load_with(path, Backend::default(), &[])
 }
 
-fn load_with(path: &Path, backend: Backend) -> anyhow::Result<Model> {
+/// As [`load`], but takes a file only if one of `signers` has signed it, unless there are none.
+///
+/// # Errors
+/// As [`load`]'s, or if nobody whose word counts has signed it.
+fn load_with(path: &Path, backend: Backend, signers: &[PublicKey]) -> anyhow::Result<Model> {
     if let Some((name, bytes)) = EMBEDDED.iter().find(|(name, _)| path == Path::new(name)) {
         return backend.read(bytes).with_context(|| format!("the embedded model {name} does not load"));
     }
     let bytes = std::fs::read(path).with_context(|| {
         format!("model `{}` cannot be read; check the path and its permissions", path.display())
     })?;
-    backend.read(&bytes).with_context(|| format!("model `{}` cannot be used", path.display()))
+    let unusable = || format!("model `{}` cannot be used", path.display());
+    // First of all: nothing else looks at what may come from anybody.
+    check_signature(&bytes, signers).with_context(unusable)?;
+    backend.read(&bytes).with_context(unusable)
 }
 
-/// As [`load`]; without a path the one in the program that fits logs that start so.
+/// Why a file's signature does not make it acceptable.
+#[derive(Debug, thiserror::Error)]
+enum SignatureError {
+    #[error("it is not signed, and `model_signed_by` asks for that; sign it with `model-export sign`")]
+    None,
+    #[error("its signature is none of minisign's; sign it anew with `model-export sign`")]
+    Unreadable,
+    #[error("none of the keys in `model_signed_by` has signed it")]
+    OtherKey,
+    #[error("it is not what was signed: it was changed or damaged afterwards")]
+    OtherContent,
+}
+
+fn check_signature(file: &[u8], signers: &[PublicKey]) -> Result<(), SignatureError> {
+    if signers.is_empty() {
+        return Ok(());
+    }
+    let (content, signature) = signature::split(file);
+    let signature = signature.ok_or(SignatureError::None)?;
+    let signature = Signature::decode(signature).map_err(|_| SignatureError::Unreadable)?;
+    let mut failure = SignatureError::OtherKey;
+    for signer in signers {
+        match signer.verify(content, &signature, false) {
+            Ok(()) => return Ok(()),
+            Err(minisign_verify::Error::UnexpectedKeyId) => {}
+            Err(_) => failure = SignatureError::OtherContent,
+        }
+    }
+    Err(failure)
+}
+
+/// As [`load`]; without a path the one in the program that fits logs that start so. A file has to be signed by one of
+/// `signers`, unless there are none.
 ///
 /// # Errors
-/// As [`load`]'s.
+/// As [`load`]'s, or if nobody whose word counts has signed it.
 pub(crate) fn load_for(
     path: Option<&Path>,
     backend: Backend,
+    signers: &[PublicKey],
     starts: impl IntoIterator<Item = Vec<u8>>,
 ) -> anyhow::Result<Model> {
-    load_with(path.unwrap_or_else(|| Path::new(fitting(starts))), backend)
+    load_with(path.unwrap_or_else(|| Path::new(fitting(starts))), backend, signers)
 }
 
 /// As [`load_for`], for the model and the logs of a configuration.
 ///
 /// # Errors
-/// As [`load`]'s.
+/// As [`load_for`]'s.
 pub(crate) fn load_configured(path: Option<&Path>, config: &Config) -> anyhow::Result<Model> {
     let backend = config.backend;
     match (path, &config.detector.layout) {
-        (None, Some(Layout::HdfsV1)) => load_with(Path::new(HDFS_V1), backend),
+        (None, Some(Layout::HdfsV1)) => load_with(Path::new(HDFS_V1), backend, &[]),
         (None, Some(Layout::Log4j | Layout::Console | Layout::Json)) => {
-            load_with(Path::new(HADOOP3), backend)
+            load_with(Path::new(HADOOP3), backend, &[])
         }
         _ => {
             let files = scan(&config.logs).files.into_iter().rev().take(LOGS_MAX);
-            load_for(path, backend, files.filter_map(|found| Some(start(&Input::open(&found.path).ok()?))))
+            let starts = files.filter_map(|found| Some(start(&Input::open(&found.path).ok()?)));
+            load_for(path, backend, &config.signers, starts)
         }
     }
 }
@@ -133,7 +176,7 @@ mod tests {
         for (name, _) in EMBEDDED {
             let model = load(Path::new(name)).unwrap();
             assert!(model.id.starts_with(&format!("{name}-")));
-            assert_eq!(load_with(Path::new(name), Backend::Table).unwrap().id, model.id);
+            assert_eq!(load_with(Path::new(name), Backend::Table, &[]).unwrap().id, model.id);
         }
     }
 
@@ -146,12 +189,12 @@ mod tests {
             (vec!["no head\n"], HADOOP3),
             (vec![], HADOOP3),
         ] {
-            let model =
-                load_for(None, Backend::Tract, starts.iter().map(|start| start.as_bytes().to_vec())).unwrap();
-            assert!(model.id.starts_with(expected), "{starts:?}: {}", model.id);
+            let starts = starts.iter().map(|start| start.as_bytes().to_vec());
+            let model = load_for(None, Backend::Tract, &[], starts).unwrap();
+            assert!(model.id.starts_with(expected), "{expected}: {}", model.id);
         }
-        let named =
-            load_for(Some(Path::new(HADOOP3)), Backend::Table, [OF_2008.as_bytes().to_vec()]).unwrap();
+        let of_2008 = [OF_2008.as_bytes().to_vec()];
+        let named = load_for(Some(Path::new(HADOOP3)), Backend::Table, &[], of_2008).unwrap();
         assert!(named.id.starts_with(HADOOP3), "a name goes before what the logs are");
     }
 

@@ -76,7 +76,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = config(args)?;
     let (logs, unopened) = open(args, &config)?;
     let model_path = args.model.as_deref().or(config.model.as_deref());
-    let model = crate::model::load_for(model_path, Backend::default(), logs.iter().map(Log::start))?;
+    let starts = logs.iter().map(Log::start);
+    let model = crate::model::load_for(model_path, Backend::default(), &config.signers, starts)?;
     let progress = progress(&logs, args.quiet);
     let files = logs.len();
     let redact = config.redact.as_ref();

@@ -103,7 +103,7 @@ fn check_machine(checked: Checked, places: &Places) -> (Option<Config>, Option<M
     let model_path = places.model.as_ref().map(|(path, _)| path.as_path());
     let loaded = match &checked {
         Ok(config) => crate::model::load_configured(model_path, config),
-        Err(_) => crate::model::load_for(model_path, Backend::default(), []),
+        Err(_) => crate::model::load_for(model_path, Backend::default(), &[], []),
     };
     match loaded {
         Ok(loaded) => model = Some(loaded),

@@ -26,6 +26,7 @@ pub mod score;
 mod session;
 pub mod settings;
 mod shard;
+pub mod signature;
 mod statement;
 pub mod tally;
 pub mod template;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::score::{Score, ScoreError};
+use crate::signature;
 use crate::template::{Catalogue, Template, TemplateId};
 use crate::token::{Refinement, Token, Tokenizer, Window};
 
@@ -328,7 +329,7 @@ impl Model {
         Self::new(metadata, bytes, Box::new(scorer))
     }
 
-    /// A model from its parts; `bytes` is the file whose hash becomes part of the id.
+    /// A model from its parts; `bytes` is the file whose hash, without a signature, becomes part of the id.
     ///
     /// # Errors
     /// [`ModelError::Golden`] or [`ModelError::Contract`] if `scorer` does not give the golden scores.
@@ -342,7 +343,7 @@ impl Model {
                 return Err(ModelError::Golden { index, expected: golden.score, found });
             }
         }
-        let id = format!("{}-{:012x}", metadata.name, xxh3_64(bytes) >> 16);
+        let id = format!("{}-{:012x}", metadata.name, xxh3_64(signature::split(bytes).0) >> 16);
         let tokenizer = metadata.tokenizer.tokenizer();
         let catalogue = Catalogue::with_builtin(metadata.catalogue.clone());
         Ok(Self { metadata, id, tokenizer, catalogue, scorer })

@@ -17,6 +17,7 @@ mod net;
 mod quantize;
 mod report;
 mod sheet;
+mod sign;
 mod threshold;
 mod train;
 
@@ -59,6 +60,12 @@ enum Command {
     Threshold(threshold::Args),
     /// Write the model card of a model file
     Card(card::Args),
+    /// Make a pair of keys to sign models with
+    NewKey(sign::NewKey),
+    /// Sign a model file, for agents with `model_signed_by`
+    Sign(sign::Sign),
+    /// Tell whether a model file was signed with a key
+    Verify(sign::Verify),
     /// Measure how long a model file takes for a window
     Bench(bench::Args),
 }
@@ -74,6 +81,9 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Threshold(args) => threshold::run(&args),
         Command::Card(args) => card::run(&args),
+        Command::NewKey(args) => sign::new_key(&args),
+        Command::Sign(args) => sign::sign(&args),
+        Command::Verify(args) => sign::verify(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match done {

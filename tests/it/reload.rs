@@ -136,3 +136,55 @@ fn a_bad_configuration_is_refused_and_the_old_one_goes_on() {
     assert_eq!(node.status()["node"], Node::NAME);
     end(agent);
 }
+
+#[test]
+fn a_model_that_nobody_known_has_signed_is_refused_at_the_start_and_at_a_reload() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let export = |arguments: &[&str]| {
+        let said = run("model-export", arguments);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        said.stdout
+    };
+    fs::write(path("password"), "open sesame\n").unwrap();
+    let told = export(&["new-key", &path("ours"), "--password-file", &path("password")]);
+    let ours = told.lines().last().unwrap().to_owned();
+    assert!(ours.starts_with("model_signed_by = [\"RW"), "{told}");
+    export(&["new-key", &path("theirs"), "--no-password"]);
+    let password = path("password");
+    export(&["sign", MODEL, "-o", &path("good"), "--key", &path("ours"), "--password-file", &password]);
+    export(&["sign", MODEL, "-o", &path("other"), "--key", &path("theirs"), "--no-password"]);
+    let verified = export(&["verify", &path("good"), "--key", &path("ours.pub")]);
+    assert!(verified.contains("model hdfs-v1-"), "{verified}");
+    assert_eq!(run("model-export", ["verify", &path("other"), "--key", &path("ours.pub")]).code, 2);
+
+    let node = Node::new(free_address(), "");
+    let model = path("model.onnx");
+    node.reconfigure("model = \"hdfs-v1\"\n", &format!("reload_interval_s = 0\nmodel = {model:?}\n{ours}\n"));
+    let good = fs::read(path("good")).unwrap();
+    let mut changed = good.clone();
+    changed[20_000] ^= 1;
+    let bad = [
+        (fs::read(MODEL).unwrap(), "it is not signed"),
+        (fs::read(path("other")).unwrap(), "none of the keys in `model_signed_by` has signed it"),
+        (changed, "it is not what was signed"),
+    ];
+    let configuration = node.configuration();
+    for (bytes, why) in &bad {
+        fs::write(&model, bytes).unwrap();
+        let said = run("blocksift-agent", ["run".as_ref(), "--config".as_ref(), configuration.as_os_str()]);
+        assert!(said.code == 2 && said.stderr.contains(why), "{}", said.stderr);
+    }
+    fs::write(&model, &good).unwrap();
+    let agent = node.start_agent();
+    let id = node.status()["model"].clone();
+    for (refused, (bytes, why)) in (1..).zip(&bad) {
+        fs::write(&model, bytes).unwrap();
+        agent.signal(Signal::HUP).unwrap();
+        assert!(poll(PATIENCE, || reloads(&node, "refused") == refused), "{}", node.status());
+        let status = node.status();
+        assert!(status["reloads"]["failure"].as_str().unwrap().contains(why), "{status}");
+        assert_eq!(status["model"], id, "the old one goes on");
+    }
+    end(agent);
+}

@@ -20,7 +20,7 @@ pub(super) type Key<T> = Option<Spanned<T>>;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
-    /// Name of this node in every report. Default: the host name.
+    /// Name of this node in every report. Default: the variable `BLOCKSIFT_NODE`, else the host name.
     pub(super) node: Key<String>,
     /// IANA name of the zone that the logs' times are in (log4j writes local time without one). Default: the host's.
     pub(super) zone: Key<String>,
@@ -37,6 +37,9 @@ pub(super) struct RawConfig {
     /// What scores by it: `tract` runs the model's graph where a table of it does not settle the verdict; `table` scores by
     /// the table alone, as the plugin does. Default `tract`.
     pub(super) backend: Key<Backend>,
+    /// Public keys of minisign: a model file is taken only if one of them has signed it. Those in the agent are part of it and
+    /// need no signature. Default: any model is taken.
+    pub(super) model_signed_by: Key<Vec<Spanned<String>>>,
     /// Time between two looks at this file and the model; other content is taken as SIGHUP takes it, or refused. 0 waits
     /// for SIGHUP. 0 to 3600, default 5.
     pub(super) reload_interval_s: Key<u64>,

@@ -41,6 +41,7 @@ fn the_example_is_right_and_shows_the_defaults() {
         config.detector.node.clear();
         config.detector.zone = TimeZone::UTC;
         config.model = None;
+        config.signers = Vec::new();
         config.receive = Receive { bytes_max: config.receive.bytes_max, ..Receive::default() };
         config.logs.received = None;
         if let To::Otlp(otlp) = &mut config.ship.to {
