@@ -12,6 +12,7 @@ mod files;
 mod filter;
 mod input;
 mod limits;
+mod manual;
 mod model;
 mod notify;
 mod otlp;
@@ -60,6 +61,8 @@ enum Command {
     Predict(predict::Args),
     Doctor(doctor::Args),
     Filter(pipe::Args),
+    #[command(hide = true)]
+    Manual(manual::Args),
     Replay(replay::Args),
     Run(run::Args),
     Test(cases::Args),
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Filter(args) => pipe::run(&args),
+        Command::Manual(args) => manual::run::<Cli>(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => cases::run(&args),

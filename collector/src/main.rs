@@ -8,6 +8,7 @@ mod culprit;
 mod incident;
 mod ingest;
 mod listen;
+mod manual;
 mod metrics;
 mod open;
 mod otlp;
@@ -96,6 +97,8 @@ enum Command {
         #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
         listen: listen::Address,
     },
+    #[command(hide = true)]
+    Manual(manual::Args),
     /// Reads a password from standard input and prints the `password_hash` of a [[user]].
     Password,
     /// Prints a new token for agents, and the `token_hash` of its [[agent]].
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
         Some(Command::Validate(arguments)) => validate(arguments),
         Some(Command::Backup { copy, database }) => store::backup(database, copy).map_err(anyhow::Error::new),
         Some(Command::Open { reports, listen }) => open::run(reports, *listen),
+        Some(Command::Manual(args)) => manual::run::<Arguments>(args),
         Some(Command::Password) => password(),
         Some(Command::Token) => token(),
     };

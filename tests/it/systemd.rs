@@ -70,24 +70,26 @@ fn systemd_analyze(arguments: &[&OsStr]) -> Option<Result<(), String>> {
 
 #[test]
 fn units_are_valid_and_leave_little_exposed() {
-    let unit =
-        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/systemd/blocksift-agent.service"));
-    let folder = TempDir::new().unwrap();
-    let check = |unit: &str| -> Option<Result<(), String>> {
-        let path = folder.path().join("blocksift-agent.service");
-        let agent = binary("blocksift-agent");
-        fs::write(&path, unit.replace("/usr/bin/blocksift-agent", agent.to_str().unwrap())).unwrap();
-        let (path, offline) = (path.as_os_str(), OsStr::new("--offline=yes"));
-        let verified = systemd_analyze(&["verify".as_ref(), "--man=no".as_ref(), path])?;
-        // Tenths of its exposure level, of 100.
-        let threshold = OsStr::new("--threshold=20");
-        Some(verified.and(systemd_analyze(&["security".as_ref(), offline, threshold, path])?))
-    };
-    let unit = unit.unwrap();
-    let Some(checked) = check(&unit) else { return };
-    checked.unwrap();
-    for (weaker, instead) in [("CapabilityBoundingSet=\n", ""), ("Type=notify\n", "Tipe=notify\n")] {
-        assert!(unit.contains(weaker));
-        check(&unit.replace(weaker, instead)).unwrap().unwrap_err();
+    for (program, kind) in [("blocksift-agent", "notify"), ("blocksift-collector", "exec")] {
+        let unit = format!("{}/../deploy/systemd/{program}.service", env!("CARGO_MANIFEST_DIR"));
+        let unit = fs::read_to_string(unit).unwrap();
+        let folder = TempDir::new().unwrap();
+        let check = |unit: &str| -> Option<Result<(), String>> {
+            let path = folder.path().join(format!("{program}.service"));
+            let binary = binary(program);
+            fs::write(&path, unit.replace(&format!("/usr/bin/{program}"), binary.to_str().unwrap())).unwrap();
+            let (path, offline) = (path.as_os_str(), OsStr::new("--offline=yes"));
+            let verified = systemd_analyze(&["verify".as_ref(), "--man=no".as_ref(), path])?;
+            // Tenths of its exposure level, of 100.
+            let threshold = OsStr::new("--threshold=20");
+            Some(verified.and(systemd_analyze(&["security".as_ref(), offline, threshold, path])?))
+        };
+        let Some(checked) = check(&unit) else { return };
+        checked.unwrap();
+        let kind = format!("Type={kind}\n");
+        for (weaker, instead) in [("CapabilityBoundingSet=\n", ""), (kind.as_str(), "Tipe=notify\n")] {
+            assert!(unit.contains(weaker));
+            check(&unit.replace(weaker, instead)).unwrap().unwrap_err();
+        }
     }
 }

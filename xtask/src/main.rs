@@ -1,6 +1,6 @@
 //! `cargo xtask`: the set-up and the checks of blocksift. `demo` shows it at work, `test` decides whether a change is
 //! good, `soak` does so at length, `simulate` writes a log to play with, `hdfs` has a real cluster write some, `bench`
-//! measures, `plugin` builds the WASM module.
+//! measures, `plugin` builds the WASM module, `dist` makes a release.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -10,7 +10,9 @@
 mod bench;
 mod cargo;
 mod demo;
+mod dist;
 mod hdfs;
+mod packages;
 mod simulate;
 mod soak;
 mod stop;
@@ -39,6 +41,8 @@ enum Task {
     Soak(soak::Arguments),
     /// Build the plugin: the WASM module for Fluent Bit.
     Plugin(wasm::Arguments),
+    /// Make a release: packages, plugin, models, bill of materials, checksums.
+    Dist(dist::Arguments),
     /// Measure how fast it is; each figure with those of the same run that it is to be compared with.
     Bench(bench::Arguments),
     /// Run a real HDFS on this machine, put load on it and inject faults.
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Plugin(arguments) => wasm::plugin(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Hdfs(arguments) => hdfs::run(&arguments),
         Task::Simulate(arguments) => simulate::run(&arguments),

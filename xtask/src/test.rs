@@ -8,11 +8,11 @@ use blocksift_tests::binaries;
 use blocksift_tests::wasm::{Host, WAMR_VARIABLE};
 use clap::ValueEnum;
 
-use crate::{cargo, tidy, wasm};
+use crate::{cargo, packages, tidy, wasm};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Steps to run; all when none is named.
+    /// Steps to run; all but `packages` when none is named.
     #[arg(value_name = "STEP")]
     steps: Vec<Step>,
     /// Build for wasm with the compiler of Debian's packages even where rustup has the target.
@@ -38,6 +38,8 @@ enum Step {
     Wasm,
     /// Licences, sources and advisories of the dependencies.
     Deny,
+    /// The packages, on a Debian of their own; takes root and minutes, so only when it is named.
+    Packages,
 }
 
 /// How a step ended that did not fail.
@@ -52,7 +54,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
     let (mut passed, mut skipped) = (0, 0);
     for step in Step::value_variants() {
-        if !arguments.steps.is_empty() && !arguments.steps.contains(step) {
+        let wanted = match arguments.steps.as_slice() {
+            [] => *step != Step::Packages,
+            named => named.contains(step),
+        };
+        if !wanted {
             continue;
         }
         let name = format!("{step:?}").to_lowercase();
@@ -92,6 +98,7 @@ fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
         }
         Step::Wasm => wasm::check(arguments.wasm_from_debian),
         Step::Deny => deny(),
+        Step::Packages => packages::check(),
     }
 }
 
