@@ -14,8 +14,8 @@ use wasmtime::{Engine, Module};
 
 use super::guest::{FUNCTIONS, Guest, compile};
 
-/// The model that the module carries.
-pub(crate) const MODEL: &[u8] = include_bytes!("../../../models/hdfs-v1.onnx");
+/// Names the model that the module carries, as for the plugin's build.
+const MODEL_VARIABLE: &str = "BLOCKSIFT_PLUGIN_MODEL";
 pub(crate) const TAG: &[u8] = b"hdfs.dn1";
 
 /// A record and its time since 1970.
@@ -28,6 +28,15 @@ pub(crate) struct Record {
 /// What became of a record; `None` if it was dropped.
 pub(crate) type Answer = Option<Vec<u8>>;
 
+/// The model that the module carries.
+pub(crate) fn model() -> &'static [u8] {
+    static MODEL: OnceLock<Vec<u8>> = OnceLock::new();
+    MODEL.get_or_init(|| match std::env::var_os(MODEL_VARIABLE) {
+        Some(path) => std::fs::read(path).unwrap(),
+        None => include_bytes!("../../../models/hdfs-v1.onnx").to_vec(),
+    })
+}
+
 /// What the exported function of a mode is called.
 fn function(mode: Mode) -> &'static str {
     FUNCTIONS.iter().find(|(its, _)| *its == mode).unwrap().1
@@ -35,7 +44,7 @@ fn function(mode: Mode) -> &'static str {
 
 /// The library itself.
 pub(crate) fn native(mode: Mode, records: &[Record]) -> Vec<Answer> {
-    let mut host = Host::new(MODEL);
+    let mut host = Host::new(model());
     let mut take = |record: &Record| match host.take(mode, TAG, record.time, &record.bytes) {
         Reply::Unchanged => Some(record.bytes.clone()),
         Reply::Dropped => None,

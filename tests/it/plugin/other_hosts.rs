@@ -17,7 +17,7 @@ use serde_json::Value;
 use wasmtime::{AsContext, AsContextMut, Caller, Engine, Linker, Memory, Module, Store, TypedFunc};
 
 use super::guest::{FUNCTIONS, compile};
-use super::hosts::{MODEL, Record};
+use super::hosts::{Record, model};
 use super::{ALL_MODES, few, lines, logs, module_for};
 
 /// More than a module takes in one piece.
@@ -125,7 +125,7 @@ fn messages_become_what_the_library_makes_of_them() {
     let records = few();
     for mode in ALL_MODES {
         let Some(mut benthos) = Benthos::new() else { return };
-        let mut native = Native::new(MODEL);
+        let mut native = Native::new(model());
         let mut changed = 0;
         for (number, record) in records.iter().enumerate() {
             let time = Time::Came(milliseconds(record));
@@ -265,7 +265,7 @@ fn batches_become_what_the_library_makes_of_them() {
     for mode in ["annotate", "flagged", "shadow"] {
         let config = format!(r#"{{"mode":"{mode}","settings":{{"idle_timeout_s":5}}}}"#);
         let Some(mut host) = Otelwasm::new(&config) else { return };
-        let mut native = Logs::new(MODEL, config.as_bytes()).unwrap();
+        let mut native = Logs::new(model(), config.as_bytes()).unwrap();
         let (mut expected, mut changed) = (Vec::new(), 0);
         for (second, lines) in (0..).step_by(4).zip(lines.chunks(150)) {
             let given = batch(second, lines);
