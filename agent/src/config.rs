@@ -186,7 +186,7 @@ impl Check {
         let receive = self.receive(raw.receive, &state_dir);
         Config {
             state_dir,
-            commit_interval: self.millis("commit_interval_ms", raw.commit_interval_ms, 1_000, 10..=60_000),
+            commit_interval: self.millis("commit_interval_ms", raw.commit_interval_ms, 5_000, 10..=60_000),
             commit_on_flag: raw.commit_on_flag.is_none_or(Spanned::into_inner),
             model: raw.model.map(|path| path.into_inner().into()),
             backend: raw.backend.map(Spanned::into_inner).unwrap_or_default(),

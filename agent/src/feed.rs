@@ -1,7 +1,7 @@
 //! The thread that feeds the detector: files → detector → one transaction, in a loop.
 //!
-//! A round looks at the files, reads what they have, tells the detector the time, and commits. Raw lines of reports
-//! are read back before the commit, while their files are at hand. When the spool is full or the disk fails, neither
+//! A round looks at the files, reads what they have, tells the detector the time, and commits: its reports at once,
+//! everything else at an interval. Raw lines of reports are read back before the commit, while their files are at hand. When the spool is full or the disk fails, neither
 //! lines are read nor time is told until that is over: the log files are the buffer.
 //!
 //! Which revisions of a session are scored is decided by the times in the log: one in front of every silence of
@@ -90,8 +90,11 @@ pub(crate) struct Feed {
     finished: bool,
     poll_interval: Duration,
     commit_interval: Duration,
-    /// Whether reports are committed at the end of the round that they came up in.
+    /// Whether reports are committed at the end of the round that they came up in, ahead of what they came from: after
+    /// a crash that is read again, and makes them again.
     commit_on_flag: bool,
+    /// Everything was committed once.
+    has_committed: bool,
     spool_reports_max: u64,
     spool_bytes_max: u64,
     spool_full: bool,
@@ -171,6 +174,7 @@ impl Feed {
             poll_interval: config.logs.poll_interval,
             commit_interval: config.commit_interval,
             commit_on_flag: config.commit_on_flag,
+            has_committed: false,
             spool_reports_max: config.ship.spool_reports_max,
             spool_bytes_max: config.ship.spool_bytes_max,
             spool_full: false,
@@ -278,17 +282,22 @@ impl Feed {
         }
     }
 
-    /// Commits when the interval has passed or much was read; `for_reports`, also when there are any.
+    /// Commits when the interval has passed or much was read; `for_reports`, also the reports alone when there are any.
     fn commit_if_due(&mut self, for_reports: bool) -> Result<(), StateError> {
         self.reports.extend(self.detector.reports());
-        let due = self.committed.elapsed() >= self.commit_interval
-            || self.uncommitted_bytes >= COMMIT_BYTES_MAX
-            || (for_reports && !self.reports.is_empty());
-        if !due || !self.keeper.is_ready(self.clock.time().steady_ms)? {
+        let due =
+            self.committed.elapsed() >= self.commit_interval || self.uncommitted_bytes >= COMMIT_BYTES_MAX;
+        let for_reports = for_reports && !self.reports.is_empty();
+        if !(due || for_reports) || !self.keeper.is_ready(self.clock.time().steady_ms)? {
             return Ok(());
         }
-        let (files, files_forgotten) = self.tail.take_changes();
-        self.commit(files, files_forgotten)?;
+        if due || !self.has_committed {
+            let (files, files_forgotten) = self.tail.take_changes();
+            self.commit(files, files_forgotten)?;
+        } else {
+            let reports = self.take_reports();
+            self.keep(Commit { reports, ..Commit::default() })?;
+        }
         self.publish();
         Ok(())
     }
@@ -313,7 +322,13 @@ impl Feed {
             next_file: self.tail.next_id(),
             templates_evicted: self.detector.templates_evicted(),
         };
-        let commit = Commit { files, files_forgotten, sessions, templates, reports, meta };
+        let meta = Some(meta);
+        self.keep(Commit { files, files_forgotten, sessions, templates, reports, meta })?;
+        self.has_committed = true;
+        Ok(())
+    }
+
+    fn keep(&mut self, commit: Commit) -> Result<(), StateError> {
         self.keeper.commit(commit, self.clock.time().steady_ms)
     }
 

@@ -127,8 +127,8 @@ pub(crate) struct Commit {
     pub(crate) templates: Vec<TextChange>,
     /// Reports for the spool, their raw lines filled in.
     pub(crate) reports: Vec<Report>,
-    /// The rest.
-    pub(crate) meta: Meta,
+    /// The rest; `None` leaves it as it was.
+    pub(crate) meta: Option<Meta>,
 }
 
 impl Store {
@@ -175,7 +175,10 @@ impl Store {
             Ok((change.key, change.state.as_ref().map(encode).transpose()?))
         })?;
         let reports: Vec<Vec<u8>> = encode_all(&commit.reports, encode)?;
-        let meta = encode(&MetaRow::new(&commit.meta)?)?;
+        let meta = match &commit.meta {
+            Some(meta) => Some(encode(&MetaRow::new(meta)?)?),
+            None => None,
+        };
         self.with("commit offsets, sessions and reports", |database| {
             let first = self.next_report.load(Ordering::Relaxed);
             let (mut next, mut bytes) = (first, 0);
@@ -202,7 +205,9 @@ impl Store {
                     next += 1;
                     bytes += report.len() as u64;
                 }
-                transaction.open_table(META)?.insert(META_KEY, meta.as_slice())?;
+                if let Some(meta) = &meta {
+                    transaction.open_table(META)?.insert(META_KEY, meta.as_slice())?;
+                }
             }
             transaction.commit()?;
             // In here, as whoever opens the store again counts anew.

@@ -98,13 +98,13 @@ fn commit(file: u32, offset: u64) -> Commit {
         sessions: changed(&[u64::from(file)]),
         templates: vec![TextChange { key: u64::from(file), state: Some(template(u64::from(file))) }],
         reports: vec![report()],
-        meta: Meta {
+        meta: Some(Meta {
             totals: Summary { ledger, ..Summary::default() },
             time: SteadyTime { steady_ms: 3, date_ms: 4 },
             since_ms: 2,
             next_file: file + 1,
             templates_evicted: Evicted { texts: 5, messages: 6 },
-        },
+        }),
         ..Commit::default()
     }
 }
@@ -127,7 +127,7 @@ fn a_commit_is_there_again_in_all_its_parts() {
     assert_eq!(restored.files, first.files);
     assert_eq!(restored.sessions, [group(&[4])]);
     assert_eq!(restored.templates, [template(4)]);
-    assert_eq!(restored.meta, first.meta);
+    assert_eq!(Some(restored.meta), first.meta);
     assert_eq!(store.batch(10, u64::MAX).unwrap().reports, [report()]);
     assert_eq!(store.spooled().reports, 1);
 }

@@ -24,7 +24,7 @@ const REST_MAX_MS: u64 = 40;
 const PIECES_PER_ROTATION: u32 = 25;
 /// Pieces that are written at most while no agent runs.
 const PIECES_UNSEEN_MAX: usize = 6;
-/// Of how much work a kill may take.
+/// Of how much work a kill may take; in the longer one, reports are committed ahead of what they came from.
 const COMMIT_INTERVALS_MS: [u32; 2] = [50, 300];
 /// Times that the log is deleted, which takes a while: an agent has to have it open before, and is left alone after.
 const LOSSES: u32 = 3;
