@@ -1,8 +1,8 @@
 //! The thread that feeds the detector: files → detector → one transaction, in a loop.
 //!
-//! A round looks at the files, reads what they have, tells the detector the time, and commits: its reports at once,
-//! everything else at an interval. Raw lines of reports are read back before the commit, while their files are at hand. When the spool is full or the disk fails, neither
-//! lines are read nor time is told until that is over: the log files are the buffer.
+//! A round looks at the files, reads what they have, tells the detector the time, and commits: its reports at once, the rest at
+//! an interval. Raw lines of reports are read back before the commit, while their files are at hand. When the spool is full
+//! or the disk fails, neither lines are read nor time is told until that is over: the log files are the buffer.
 //!
 //! Which revisions of a session are scored is decided by the times in the log: one in front of every silence of
 //! `idle_timeout_s`, and the last one. The agent's own time ([`clock`]) only decides when the last one is scored, and
