@@ -177,6 +177,7 @@ fn a_model_that_nobody_known_has_signed_is_refused_at_the_start_and_at_a_reload(
     }
     fs::write(&model, &good).unwrap();
     let agent = node.start_agent();
+    assert!(poll(PATIENCE, || node.status()["model"].is_string()), "{}", node.status());
     let id = node.status()["model"].clone();
     for (refused, (bytes, why)) in (1..).zip(&bad) {
         fs::write(&model, bytes).unwrap();
