@@ -54,7 +54,7 @@ impl Tail {
         let Some(file) = self.files.get_mut(index) else { return Ok(Seen::Same) };
         let Phase::Copy { of } = file.phase() else {
             // One that was empty so far is as good as new: it may be a copy in the making.
-            let begins = file.begins_blank() && found.size > 0;
+            let begins = file.was_empty() && found.size > 0;
             return if begins { Ok(Seen::Replaced) } else { file.seen(found, now_ms) };
         };
         file.keep_copy(found, now_ms);
@@ -104,7 +104,7 @@ impl Tail {
     pub(super) fn was_copied_to(&mut self, index: usize) -> bool {
         let Some(file) = self.files.get_mut(index) else { return false };
         let identity = file.now().identity;
-        let Some(mut content) = (if file.begins_blank() { file.take_content() } else { None }) else {
+        let Some(mut content) = (if file.was_empty() { file.take_content() } else { None }) else {
             return false;
         };
         let origin = self.origin_of(&mut content, identity);
@@ -181,7 +181,7 @@ impl Tail {
     /// ones are in their place. What is found there is taken out of `new`. `false` if the next look has to tell.
     pub(super) fn settle(&mut self, id: FileId, replaced: bool, new: &mut Vec<Found>, now_ms: i64) -> bool {
         let Some(file) = self.files.iter().find(|file| file.id() == id) else { return true };
-        if replaced && file.begins_blank() {
+        if replaced && file.was_empty() {
             // Nothing was read of it; it is in `new` if it is there.
             self.files.retain(|file| file.id() != id);
             self.removed.push(id);

@@ -11,9 +11,9 @@ use crate::tail::content::Content;
 use crate::tail::{Phase, Saved};
 
 impl Followed {
-    /// Whether it is read and was empty so far.
-    pub(in crate::tail) fn begins_blank(&self) -> bool {
-        self.saved.phase == Phase::Followed && self.is_blank()
+    /// Whether it is read and was empty when it was looked at last. Zero bytes are not nothing: they are waited upon.
+    pub(in crate::tail) fn was_empty(&self) -> bool {
+        self.saved.phase == Phase::Followed && self.is_blank() && self.saved.size == 0
     }
 
     /// Its contents if it is open; to be given back by [`Self::give_content`].

@@ -15,6 +15,14 @@ impl Scene {
     fn truncate(&self, name: &str) {
         File::options().write(true).open(self.path(name)).unwrap().set_len(0).unwrap();
     }
+
+    /// A line more in `a.log`, which then is copied and emptied and gets a line of its own.
+    fn copytruncate(&self) {
+        self.append("a.log", "unread at rotation\n");
+        self.copy("a.log", "a.log.1");
+        self.truncate("a.log");
+        self.append("a.log", "new\n");
+    }
 }
 
 #[test]
@@ -22,10 +30,7 @@ fn copytruncate_between_two_looks_loses_and_repeats_nothing() {
     let mut scene = Scene::new();
     scene.append("a.log", &lines("first"));
     assert_eq!(scene.text(1), lines("first"));
-    scene.append("a.log", "unread at rotation\n");
-    scene.copy("a.log", "a.log.1");
-    scene.truncate("a.log");
-    scene.append("a.log", "new\n");
+    scene.copytruncate();
     assert_eq!(scene.text(3), "unread at rotation\nnew\n");
     assert!(scene.gaps.is_empty());
 }
@@ -64,10 +69,7 @@ fn a_copy_that_is_finished_and_its_original_truncated_between_two_looks_is_not_r
     assert_eq!(scene.text(1), text);
     fs::write(scene.path("a.log.1"), &text.as_bytes()[..2_000]).unwrap();
     assert_eq!(scene.text(1), "");
-    scene.append("a.log", "unread at rotation\n");
-    scene.copy("a.log", "a.log.1");
-    scene.truncate("a.log");
-    scene.append("a.log", "new\n");
+    scene.copytruncate();
     assert_eq!(scene.text(3), "unread at rotation\nnew\n");
     assert!(scene.gaps.is_empty());
 }
@@ -108,10 +110,7 @@ fn a_copy_that_is_renamed_while_it_is_looked_for_is_found_at_the_next_look() {
     let mut scene = Scene::new();
     scene.append("a.log", &lines("first"));
     assert_eq!(scene.text(1), lines("first"));
-    scene.append("a.log", "unread at rotation\n");
-    scene.copy("a.log", "a.log.1");
-    scene.truncate("a.log");
-    scene.append("a.log", "new\n");
+    scene.copytruncate();
     let mut new = Vec::new();
     let found = scan(&scene.tail.logs).files;
     let missing = scene.tail.look(found, &mut new, &mut BTreeSet::new(), scene.now_ms);

@@ -105,6 +105,16 @@ fn a_file_that_is_empty_for_a_moment_was_not_truncated() {
 }
 
 #[test]
+fn a_file_of_zero_bytes_alone_stays_the_same_file() {
+    let mut scene = Scene::new();
+    scene.append("a.log", "\0\0\0\0");
+    (0..3).for_each(|_| assert!(scene.poll().is_empty()));
+    assert_eq!(scene.tail.next_id(), 1);
+    scene.append("a.log", "one\n");
+    assert_eq!(scene.poll(), ["0@4:one\n"]);
+}
+
+#[test]
 fn an_emptied_file_is_a_new_one() {
     let mut scene = Scene::new();
     scene.append("a.log", "one\n");
