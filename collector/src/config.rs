@@ -1,5 +1,7 @@
 //! The configuration file, checked as a whole: every problem is told at once, and what comes out cannot be wrong.
 
+mod notify;
+
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use crate::access::users::{User, Users, is_hash};
 use crate::listen::{self, Address};
 use crate::store::Retention;
 use crate::tls::{self, Files};
+pub(crate) use notify::Notify;
 
 /// Where the database is if nothing says so.
 const DATABASE_DEFAULT: &str = "blocksift.sqlite";
@@ -31,6 +34,8 @@ struct Raw {
     agents: Vec<RawAgent>,
     #[serde(default, rename = "user")]
     users: Vec<User>,
+    #[serde(default)]
+    notify: notify::Raw,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -66,6 +71,7 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Files>,
     pub(crate) agents: HashMap<blake3::Hash, Arc<[Pattern]>>,
     pub(crate) users: Vec<User>,
+    pub(crate) notify: Notify,
 }
 
 impl Config {
@@ -106,6 +112,7 @@ impl Config {
             problems.push(format!("[tls]: {:#}", anyhow::Error::new(error)));
         }
         let retention = retention(&raw.retention, problems);
+        let notify = notify::check(raw.notify, problems);
         let listen = overrides.listen.or(listen.ok())?;
         let config = Self {
             listen,
@@ -115,6 +122,7 @@ impl Config {
             tls: raw.tls,
             agents,
             users: raw.users,
+            notify,
         };
         if let Err(error) = listen::check(config.listen, config.missing()) {
             problems.push(error.to_string());

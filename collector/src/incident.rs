@@ -45,6 +45,8 @@ pub(crate) struct Incident {
     /// How many nodes, and the first names in order.
     pub(crate) nodes: usize,
     pub(crate) node_names: Vec<String>,
+    /// The node of the flagged session with the highest score; empty where none is flagged.
+    pub(crate) worst_node: String,
     /// What flagged sessions point at, sorted.
     pub(crate) culprits: Vec<Culprit>,
 }
@@ -67,6 +69,9 @@ fn incident(pool: &str, parts: &[&Part]) -> Incident {
     let any_flagged = flagged().next().is_some();
     let scored = parts.iter().filter(|part| part.flagged || !any_flagged);
     let nodes: BTreeSet<&str> = parts.iter().map(|part| part.node.as_str()).collect();
+    // Of equal ones the first by name, whatever the order of the parts.
+    let worst =
+        flagged().max_by(|one, other| one.score.total_cmp(&other.score).then(other.node.cmp(&one.node)));
     let culprits: BTreeSet<&Culprit> = flagged().flat_map(|part| &part.culprits).collect();
     Incident {
         pool: pool.to_owned(),
@@ -77,6 +82,7 @@ fn incident(pool: &str, parts: &[&Part]) -> Incident {
         flagged: flagged().count(),
         nodes: nodes.len(),
         node_names: nodes.into_iter().take(NODES_LISTED_MAX).map(str::to_owned).collect(),
+        worst_node: worst.map(|part| part.node.clone()).unwrap_or_default(),
         culprits: culprits.into_iter().take(CULPRITS_MAX).cloned().collect(),
     }
 }

@@ -10,6 +10,7 @@ mod ingest;
 mod listen;
 mod manual;
 mod metrics;
+mod notify;
 mod open;
 mod otlp;
 mod page;
@@ -145,13 +146,17 @@ async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     let stop = stop_signal().context("signals cannot be handled")?;
     let config = arguments.config()?;
     let listener = listen::bind(config.listen).await?;
-    let store = Arc::new(Store::open(&config.database, config.retention)?);
+    let (policy, receivers) = config.notify.start()?;
+    let policy = Arc::new(policy);
+    let store = Arc::new(Store::open(&config.database, config.retention, Arc::clone(&policy))?);
     let tls = config.tls.clone().map(Tls::watch).transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     info!(database = %config.database.display(), version = env!("CARGO_PKG_VERSION"), "collector started");
     announce(scheme, &listener)?;
+    let _notifying = notify::deliver::start(&store, &policy, receivers, config.notify.page.as_deref());
     let app = App {
         store,
+        policy,
         ingest: Arc::new(Ingest::new(Limits::default())),
         access: Arc::new(Access { agents: config.senders(), users: config.people()? }),
         live: Arc::default(),
@@ -181,6 +186,9 @@ fn validate(arguments: &RunArguments) -> anyhow::Result<()> {
         config.users.len(),
         if config.tls.is_some() { "on" } else { "off" }
     )?;
+    if config.notify.len() > 0 {
+        writeln!(out, "  {} receivers are told of incidents", config.notify.len())?;
+    }
     if config.senders().open() {
         writeln!(out, "  anybody who reaches the port may send: no [[agent]] and no client_ca")?;
     }

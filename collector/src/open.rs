@@ -14,6 +14,7 @@ use crate::access::agents::Agents;
 use crate::access::users::Users;
 use crate::ingest::{Ingest, Limits};
 use crate::listen::{self, Address, Incoming};
+use crate::notify::Policy;
 use crate::otlp::report::check;
 use crate::serve::{self, App};
 use crate::store::{Batch, Retention, Row, Sighting, Store};
@@ -32,7 +33,8 @@ pub(crate) async fn run(files: &[PathBuf], listen: Address) -> Result<()> {
     let folder = tempfile::tempdir().context("no temporary folder can be made")?;
     // Nothing is too old: the logs may be.
     let retention = Retention { age_days: u32::MAX, bytes_max: u64::MAX };
-    let store = Arc::new(Store::open(&folder.path().join("open.sqlite"), retention)?);
+    let policy = Arc::new(Policy::default());
+    let store = Arc::new(Store::open(&folder.path().join("open.sqlite"), retention, Arc::clone(&policy))?);
     let mut reports = 0;
     for file in files {
         reports +=
@@ -44,6 +46,7 @@ pub(crate) async fn run(files: &[PathBuf], listen: Address) -> Result<()> {
     let users = Users::new(Vec::new(), false).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
     let app = App {
         store,
+        policy,
         ingest: Arc::new(Ingest::new(Limits::default())),
         access: Arc::new(Access { agents: Agents::default(), users }),
         live: Arc::default(),

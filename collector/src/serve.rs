@@ -18,6 +18,7 @@ use crate::access::{self, Access};
 use crate::api::Live;
 use crate::ingest::Ingest;
 use crate::listen::{Incoming, Peer};
+use crate::notify::Policy;
 use crate::otlp::body::BODY_BYTES_MAX;
 use crate::store::Store;
 use crate::{api, ingest, metrics, page};
@@ -51,6 +52,7 @@ pub(crate) struct App {
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) access: Arc<Access>,
     pub(crate) live: Arc<Live>,
+    pub(crate) policy: Arc<Policy>,
     /// Whether requests under any host name are answered.
     pub(crate) any_host: bool,
     /// Whether nothing is taken from senders.

@@ -15,6 +15,7 @@ mod backup;
 mod body;
 mod incidents;
 pub(crate) mod marks;
+pub(crate) mod notices;
 pub(crate) mod overview;
 pub(crate) mod reader;
 pub(crate) mod retention;
@@ -28,7 +29,7 @@ mod writer;
 mod writing;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
@@ -40,8 +41,10 @@ pub(crate) use backup::backup;
 pub(crate) use body::{pack, unpack};
 pub(crate) use reader::{Filter, Node, Session, SessionHead};
 pub(crate) use retention::Retention;
+pub(crate) use writer::now_ms;
 
 use crate::culprit::Culprit;
+use crate::notify::Policy;
 
 /// Connections that read at once; further queries wait.
 const READERS_MAX: usize = 4;
@@ -182,15 +185,15 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or creates the file and starts its writer.
+    /// Opens or creates the file and starts its writer, which tells of incidents as `policy` says.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub(crate) fn open(path: &Path, retention: Retention) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path, retention: Retention, policy: Arc<Policy>) -> Result<Self, OpenError> {
         let connection = schema::open(path)?;
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
         let (commits, changes) = watch::channel(0);
-        let writer = writer::Writer { connection, retention, commits };
+        let writer = writer::Writer { connection, retention, policy, commits };
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(&jobs))

@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod notify;
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -21,8 +22,10 @@ use tokio::task::JoinHandle;
 use crate::access::Access;
 use crate::access::agents::Agents;
 use crate::access::users::Users;
+use crate::config::Notify;
 use crate::ingest::{Ingest, Limits};
 use crate::listen::{self, Incoming};
+use crate::notify::deliver;
 use crate::otlp::reply::Status;
 use crate::otlp::tests::{logs_request, metric, metrics_request, point, report, to_record};
 use crate::serve::{App, serve};
@@ -50,12 +53,29 @@ impl Server {
     }
 
     async fn start_as(directory: &Path, limits: Limits, access: Access, tls: Option<Tls>) -> Self {
+        Self::start_telling(directory, limits, access, tls, &Notify::default()).await
+    }
+
+    async fn start_telling(
+        directory: &Path,
+        limits: Limits,
+        access: Access,
+        tls: Option<Tls>,
+        notify: &Notify,
+    ) -> Self {
+        // Fails if another test was first.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let (policy, receivers) = notify.start().unwrap();
+        let policy = Arc::new(policy);
         let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let base = format!("{scheme}://{}", listener.local_addr().unwrap());
-        let store = Arc::new(Store::open(&directory.join("a.sqlite"), Retention::default()).unwrap());
+        let path = directory.join("a.sqlite");
+        let store = Arc::new(Store::open(&path, Retention::default(), Arc::clone(&policy)).unwrap());
+        let notifying = deliver::start(&store, &policy, receivers, notify.page.as_deref());
         let app = App {
             store,
+            policy,
             ingest: Arc::new(Ingest::new(limits)),
             access: Arc::new(access),
             live: Arc::default(),
@@ -64,9 +84,10 @@ impl Server {
         };
         let (stop, stopped) = oneshot::channel();
         let incoming = Incoming::new(listener, tls).unwrap();
-        let served = tokio::spawn(serve(incoming, app, async move { drop(stopped.await) }));
-        // Fails if another test was first.
-        drop(rustls::crypto::ring::default_provider().install_default());
+        let served = tokio::spawn(async move {
+            let _notifying = notifying;
+            serve(incoming, app, async move { drop(stopped.await) }).await;
+        });
         Self { base, client: Client::builder().no_proxy().build().unwrap(), stop, served }
     }
 

@@ -8,36 +8,94 @@ use rusqlite::{Transaction, params};
 use super::rollup::{HOUR_MS, Rollups, SLOT_MS};
 use crate::culprit::Culprit;
 use crate::incident::{self, Incident, PARTS_MAX, Part};
+use crate::notify::Subject;
+
+/// An incident that began or ended to be one with a flagged session.
+pub(super) enum Turn {
+    Flagged(Subject),
+    TakenBack {
+        block: i64,
+        pool: String,
+    },
+    /// What had no pool has one now; nothing else has changed.
+    Renamed {
+        block: i64,
+        pool: String,
+    },
+}
 
 /// A row as it is: its number, unless it is new, and what was counted of it.
 struct Known {
     incident: Option<i64>,
     slot: i64,
     culprits: String,
+    flagged: bool,
 }
 
-/// Makes the incidents of `block` anew.
-pub(super) fn join(transaction: &Transaction<'_>, block: i64, rollups: &mut Rollups) -> rusqlite::Result<()> {
+/// Makes the incidents of `block` anew; returns which of them have turned.
+pub(super) fn join(
+    transaction: &Transaction<'_>,
+    block: i64,
+    rollups: &mut Rollups,
+) -> rusqlite::Result<Vec<Turn>> {
     let mut known = known(transaction, block)?;
+    let mut turns = Vec::new();
     for found in incident::join(&parts(transaction, block)?) {
         let before = known.remove(&found.pool);
         if let Some(before) = &before {
             rollups.culprits(before.slot, &culprits(&before.culprits), -1);
         }
         let counted = Known {
-            incident: before.and_then(|before| before.incident),
+            incident: before.as_ref().and_then(|before| before.incident),
             slot: found.start_ms.div_euclid(SLOT_MS),
             culprits: list(&found.culprits),
+            flagged: found.flagged > 0,
         };
         rollups.culprits(counted.slot, &found.culprits, 1);
         store(transaction, block, &found, &counted)?;
+        if counted.flagged != before.is_some_and(|before| before.flagged) {
+            turns.push(if counted.flagged {
+                Turn::Flagged(subject(block, found))
+            } else {
+                Turn::TakenBack { block, pool: found.pool }
+            });
+        }
     }
     // Its sessions belong to another pool now.
-    for gone in known.into_values() {
+    for (pool, gone) in known {
         delete(transaction, &gone)?;
         rollups.culprits(gone.slot, &culprits(&gone.culprits), -1);
+        if gone.flagged {
+            turn_away(block, pool, &mut turns);
+        }
     }
-    Ok(())
+    Ok(turns)
+}
+
+/// An incident of this pool is no more: another one of the block has taken its place, or none.
+fn turn_away(block: i64, pool: String, turns: &mut Vec<Turn>) {
+    let heir = turns.iter().position(|turn| matches!(turn, Turn::Flagged(_)) && pool.is_empty());
+    match heir.map(|heir| turns.swap_remove(heir)) {
+        Some(Turn::Flagged(subject)) => turns.push(Turn::Renamed { block, pool: subject.pool }),
+        _ => turns.push(Turn::TakenBack { block, pool }),
+    }
+}
+
+fn subject(block: i64, found: Incident) -> Subject {
+    Subject {
+        block,
+        pool: found.pool,
+        node: found.worst_node,
+        start_ms: found.start_ms,
+        end_ms: found.end_ms,
+        score: found.score,
+        sessions: found.sessions,
+        sessions_flagged: found.flagged,
+        nodes: found.nodes,
+        node_names: found.node_names,
+        culprits: found.culprits,
+        told_ms: 0,
+    }
 }
 
 /// Makes the incidents of `block` anew after sessions of it were forgotten. What was counted stays counted.
@@ -48,6 +106,7 @@ pub(super) fn shrink(transaction: &Transaction<'_>, block: i64) -> rusqlite::Res
             incident: None,
             slot: found.start_ms.div_euclid(SLOT_MS),
             culprits: list::<Culprit>(&[]),
+            flagged: false,
         });
         store(transaction, block, &found, &counted)?;
     }
@@ -83,10 +142,12 @@ pub(super) fn parts(connection: &rusqlite::Connection, block: i64) -> rusqlite::
 }
 
 fn known(transaction: &Transaction<'_>, block: i64) -> rusqlite::Result<BTreeMap<String, Known>> {
-    let mut known = transaction
-        .prepare_cached("SELECT pool, incident, slot, culprits FROM incidents WHERE block = ?1")?;
+    let mut known = transaction.prepare_cached(
+        "SELECT pool, incident, slot, culprits, flagged > 0 FROM incidents WHERE block = ?1",
+    )?;
     let rows = known.query_map([block], |row| {
-        Ok((row.get(0)?, Known { incident: row.get(1)?, slot: row.get(2)?, culprits: row.get(3)? }))
+        let (incident, slot, culprits, flagged) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+        Ok((row.get(0)?, Known { incident, slot, culprits, flagged }))
     })?;
     rows.collect()
 }

@@ -3,8 +3,8 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::incidents;
 use super::rollup::{DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS};
+use super::{incidents, notices};
 
 /// Sessions that one step forgets at most.
 const STEP_SESSIONS: i64 = 500;
@@ -35,6 +35,7 @@ impl Retention {
         let before_ms = if too_large { i64::MAX } else { oldest_ms };
         let gone = sessions(&transaction, before_ms)?;
         roll_ups(&transaction, oldest_ms)?;
+        notices::forget(&transaction, now_ms)?;
         transaction.commit()?;
         Ok((gone, gone > 0))
     }

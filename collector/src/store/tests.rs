@@ -50,7 +50,7 @@ async fn nodes(store: &Store) -> Vec<Node> {
 }
 
 fn open(directory: &Path) -> Store {
-    Store::open(&directory.join("a.sqlite"), Retention::default()).unwrap()
+    Store::open(&directory.join("a.sqlite"), Retention::default(), Arc::default()).unwrap()
 }
 
 #[tokio::test]
@@ -186,10 +186,10 @@ async fn a_summary_replaces_older_ones_and_says_nothing_about_what_it_leaves_out
 #[tokio::test]
 async fn concurrent_batches_share_transactions_and_all_arrive() {
     let directory = tempfile::tempdir().unwrap();
-    let store = std::sync::Arc::new(open(directory.path()));
+    let store = Arc::new(open(directory.path()));
     let mut tasks = tokio::task::JoinSet::new();
     for i in 0..QUEUE_MAX {
-        let store = std::sync::Arc::clone(&store);
+        let store = Arc::clone(&store);
         tasks.spawn(async move { store.write(batch(vec![row(i64::try_from(i).unwrap(), 1, true)])).await });
     }
     while let Some(result) = tasks.join_next().await {

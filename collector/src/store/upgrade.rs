@@ -7,6 +7,7 @@ use rusqlite::{Transaction, params};
 use super::writing::Writing;
 use super::{Row, body, schema};
 use crate::culprit;
+use crate::notify::Policy;
 
 /// A step of [`schema`].
 pub(super) fn to_v2(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -61,7 +62,8 @@ fn sessions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         writing.at(old.get(14)?);
         writing.row(&row)?;
     }
-    writing.finish()
+    // What was there before is no news.
+    writing.finish(&Policy::default())
 }
 
 fn revisions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

@@ -2,6 +2,7 @@
 //! that is committed. Where one batch may be at fault, each is tried alone, so that it cannot take the others down.
 //! Between transactions it forgets what is too old.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +13,7 @@ use tracing::{debug, error, info, warn};
 use super::retention::Retention;
 use super::writing::Writing;
 use super::{Batch, Stored, WriteError};
+use crate::notify::Policy;
 
 /// Batches in one transaction; further ones wait for the next.
 const GROUP_MAX: usize = 32;
@@ -40,6 +42,7 @@ struct Waiting {
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) retention: Retention,
+    pub(super) policy: Arc<Policy>,
     /// Counts the commits.
     pub(super) commits: watch::Sender<u64>,
 }
@@ -89,7 +92,7 @@ impl Writer {
             return;
         }
         let batches: Vec<&Batch> = group.iter().map(|waiting| &waiting.batch).collect();
-        match commit(&mut self.connection, &batches) {
+        match commit(&mut self.connection, &batches, &self.policy) {
             Ok(stored) => {
                 debug!(batches = stored.len(), "committed");
                 for (waiting, stored) in group.into_iter().zip(stored) {
@@ -160,17 +163,17 @@ fn answer<T>(reply: oneshot::Sender<T>, result: T) {
     drop(reply.send(result));
 }
 
-fn commit(connection: &mut Connection, batches: &[&Batch]) -> rusqlite::Result<Vec<Stored>> {
+fn commit(connection: &mut Connection, batches: &[&Batch], policy: &Policy) -> rusqlite::Result<Vec<Stored>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut writing = Writing::begin(&transaction, now_ms())?;
     let stored = batches.iter().map(|batch| writing.batch(batch)).collect::<Result<_, _>>()?;
-    writing.finish()?;
+    writing.finish(policy)?;
     transaction.commit()?;
     Ok(stored)
 }
 
 /// The collector's clock; before 1970 it is 1970.
-pub(super) fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::rollup::Rollups;
-use super::{Batch, Row, Sighting, Stored, incidents, templates};
+use super::{Batch, Row, Sighting, Stored, incidents, notices, templates};
+use crate::notify::Policy;
 
 /// What is being written.
 pub(super) struct Writing<'a> {
@@ -201,10 +202,13 @@ impl<'a> Writing<'a> {
         templates::count(self.transaction, &sighting.node, metrics, &mut self.rollups)
     }
 
-    /// Brings incidents and roll-ups up to date.
-    pub(super) fn finish(mut self) -> rusqlite::Result<()> {
+    /// Brings incidents and roll-ups up to date, and puts what is to be told into the outbox.
+    pub(super) fn finish(mut self, policy: &Policy) -> rusqlite::Result<()> {
         for block in std::mem::take(&mut self.blocks) {
-            incidents::join(self.transaction, block, &mut self.rollups)?;
+            let turns = incidents::join(self.transaction, block, &mut self.rollups)?;
+            if !policy.is_silent() {
+                notices::tell(self.transaction, &turns, policy, self.now_ms)?;
+            }
         }
         self.rollups.store(self.transaction)
     }

@@ -146,7 +146,7 @@ async fn a_backup_is_whole_while_the_store_is_written() {
     let copy = directory.path().join("copy.sqlite");
     backup(&directory.path().join("a.sqlite"), &copy).unwrap();
     store.write(batch(vec![row(1_000, 1, true)])).await.unwrap();
-    let copied = Store::open(&copy, Retention::default()).unwrap();
+    let copied = Store::open(&copy, Retention::default(), Arc::default()).unwrap();
     assert_eq!(list(&copied, None).await.len(), 100);
     copied.close();
     let again = backup(&directory.path().join("a.sqlite"), &copy).unwrap_err();
