@@ -10,6 +10,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod deploy;
 mod dist;
 mod hdfs;
 mod packages;

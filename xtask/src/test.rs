@@ -8,7 +8,7 @@ use blocksift_tests::binaries;
 use blocksift_tests::wasm::{Host, WAMR_VARIABLE};
 use clap::ValueEnum;
 
-use crate::{cargo, packages, tidy, wasm};
+use crate::{cargo, deploy, packages, tidy, wasm};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -38,6 +38,8 @@ enum Step {
     Wasm,
     /// Licences, sources and advisories of the dependencies.
     Deny,
+    /// What is for other programs (Ansible, Helm, Prometheus, rsyslog), by those of their validators that are installed.
+    Deploy,
     /// The packages, on a Debian of their own; takes root and minutes, so only when it is named.
     Packages,
 }
@@ -98,6 +100,7 @@ fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
         }
         Step::Wasm => wasm::check(arguments.wasm_from_debian),
         Step::Deny => deny(),
+        Step::Deploy => deploy::check(),
         Step::Packages => packages::check(),
     }
 }
