@@ -204,6 +204,31 @@ async fn a_page_hears_of_what_was_stored() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn alerts_and_dashboard_ask_for_what_there_is() {
+    const PREFIX: &str = "blocksift_collector_";
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path()).await;
+    let (_, _, metrics) = text(&server, "/metrics").await;
+    let alerts = include_str!("../../../deploy/prometheus/blocksift.rules.yml");
+    let dashboard = include_str!("../../../deploy/grafana/blocksift-collectors.json");
+    for used in [alerts, dashboard] {
+        let names: BTreeSet<&str> = used
+            .match_indices(PREFIX)
+            .filter_map(|(at, _)| used.get(at..))
+            .map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap())
+            .collect();
+        assert!(names.len() > 5, "{names:?}");
+        for name in names {
+            assert!(
+                metrics.lines().any(|line| line.starts_with(&format!("{name} "))),
+                "{name} is not measured"
+            );
+        }
+    }
+    server.stop().await;
+}
+
 fn document() -> Value {
     serde_json::from_str(include_str!("../api/openapi.json")).unwrap()
 }
