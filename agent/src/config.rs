@@ -16,6 +16,7 @@ mod signers;
 mod status;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wanted;
 
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ pub(crate) use receive::Receive;
 pub(crate) use redact::{Redact, RedactKey};
 pub(crate) use ship::{Compression, Otlp, Ship, Tls, To, Token};
 pub(crate) use status::Listen;
+pub(crate) use wanted::Wanted;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -68,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) ship: Ship,
     /// Where the agent says how it is doing; `None` says nothing.
     pub(crate) status: Option<Listen>,
+    /// What the agent tells a collector that asks.
+    pub(crate) wanted: Wanted,
     /// What the agent may take of its node.
     pub(crate) limits: Limits,
     /// What is hashed before it is stored for shipping; `None` is nothing.
@@ -197,6 +201,7 @@ impl Check {
             detector: Settings { layout, ..self.sessions(raw.sessions, node, zone) },
             ship: self.ship(raw.ship),
             status: self.status(&raw.status),
+            wanted: self.wanted(raw.wanted),
             limits: self.limits(raw.limits),
             redact: self.redact(raw.redact),
             filters: self.filters(raw.filter),

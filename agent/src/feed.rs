@@ -15,6 +15,7 @@
 pub(crate) mod clock;
 mod keeper;
 mod order;
+mod reports;
 #[cfg(test)]
 mod tests;
 mod unfinished;
@@ -32,10 +33,9 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::encoding::Packer;
 use crate::limits::Limits;
-use crate::raw_lines::{self, Source};
 use crate::redact::Redactor;
 use crate::state::{Commit, GROUP_SESSIONS, Meta, Restored, SessionRows, StateError, Store};
-use crate::status::{FeedStatus, REPORTS_MAX, ReportStatus};
+use crate::status::{FeedStatus, ReportStatus};
 use crate::summary::{Details, Summarizer};
 use crate::tail::{Ended as FileEnded, Phase, Read, Saved, Tail};
 pub(crate) use clock::now_ms;
@@ -234,6 +234,7 @@ impl Feed {
             self.detector.tick(complete_ms.saturating_sub(DELAY_MS));
         }
         self.fit_memory();
+        self.answer();
         self.commit_if_due(self.commit_on_flag)?;
         Ok(round)
     }
@@ -330,21 +331,6 @@ impl Feed {
 
     fn keep(&mut self, commit: Commit) -> Result<(), StateError> {
         self.keeper.commit(commit, self.clock.time().steady_ms)
-    }
-
-    /// The reports that wait, as they are to be shipped.
-    fn take_reports(&mut self) -> Vec<Report> {
-        let mut reports = std::mem::take(&mut self.reports);
-        raw_lines::fill(&mut reports, |file| {
-            let (path, records) = self.tail.open(file)?;
-            Some(Source { path, records })
-        });
-        if let Some(redactor) = &self.redactor {
-            reports.iter_mut().for_each(|report| redactor.report(report));
-        }
-        self.recent.extend(reports.iter().map(ReportStatus::of));
-        self.recent.drain(..self.recent.len().saturating_sub(REPORTS_MAX));
-        reports
     }
 
     /// What is to be kept of sessions.

@@ -35,6 +35,7 @@ mod text;
 mod threads;
 mod top;
 mod validate;
+mod wanted;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

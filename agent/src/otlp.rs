@@ -37,16 +37,23 @@ pub(crate) struct Sender {
     pub(crate) node: String,
     /// Name and content hash of the model.
     pub(crate) model: String,
+    /// What other nodes' logs may call this one.
+    pub(crate) addresses: Vec<String>,
 }
 
 impl Sender {
     fn resource(&self) -> Resource {
-        let attributes = vec![
+        let mut attributes = vec![
             attribute("service.name", Any::StringValue("blocksift-agent".to_owned())),
             attribute("service.version", Any::StringValue(env!("CARGO_PKG_VERSION").to_owned())),
             attribute("host.name", Any::StringValue(self.node.clone())),
             attribute("blocksift.model", Any::StringValue(self.model.clone())),
         ];
+        if !self.addresses.is_empty() {
+            let text = |address: &String| AnyValue { value: Some(Any::StringValue(address.clone())) };
+            let values = self.addresses.iter().map(text).collect();
+            attributes.push(attribute("host.ip", Any::ArrayValue(ArrayValue { values })));
+        }
         Resource { attributes, ..Resource::default() }
     }
 }

@@ -23,6 +23,7 @@ use crate::otlp::{AgentCounts, Sender, Times, metrics_request};
 use crate::sink::{Outcome, Sink, SinkError};
 use crate::state::{Batch, DeadLetterLimits, StateError, Store};
 use crate::status::{FeedStatus, ShipStatus};
+use crate::wanted::Asking;
 pub(crate) use backoff::Backoff;
 
 /// First pause after a failed try.
@@ -63,6 +64,8 @@ pub(crate) struct Shipper {
     reason_told: String,
     /// Reports per request now: less than the limit after a receiver found a request too large.
     batch_reports: usize,
+    /// Asks which blocks the receiver wants to know of; `None`: does not.
+    asking: Option<Asking>,
     /// Counts of this process.
     counts: AgentCounts,
     totals_since_ns: u64,
@@ -105,10 +108,16 @@ impl Shipper {
             summary_at: Instant::now(),
             summary_failed: false,
             reason_told: String::new(),
+            asking: None,
             counts: AgentCounts::default(),
             totals_since_ns: u64::try_from(totals_since_ms).unwrap_or(0).saturating_mul(1_000_000),
             started_ns: now_ns(),
         })
+    }
+
+    /// Asks with each summary which blocks the receiver wants to know of.
+    pub(crate) fn ask(&mut self, asking: Asking) {
+        self.asking = Some(asking);
     }
 
     /// How it goes, from now on.
@@ -160,6 +169,7 @@ impl Shipper {
         if Instant::now() >= self.summary_at {
             self.summary_at = Instant::now() + self.ship.summary_interval;
             self.ship_summary().await;
+            self.fetch_wanted().await;
         }
         let pausing = self.retry_at.is_some_and(|at| Instant::now() < at);
         if !pausing {
@@ -358,6 +368,16 @@ impl Shipper {
         }
         self.summary_failed = failed.is_some();
         self.tell(failed.as_deref());
+    }
+
+    async fn fetch_wanted(&mut self) {
+        // A receiver that does not take a summary has no answer either.
+        if let Some(asking) = &mut self.asking
+            && !self.summary_failed
+            && let Some(after) = asking.after()
+        {
+            asking.take(self.sink.wanted(after).await);
+        }
     }
 
     /// Runs what waits for the disk where it holds nothing up.

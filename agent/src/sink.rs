@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::config::To;
 use crate::otlp::Sender;
+use crate::wanted::Asked;
 use file::Appender;
 use otlp::Post;
 pub(crate) use otlp::SecretError;
@@ -91,7 +92,7 @@ impl Sink {
     /// As [`Self::new`].
     pub(crate) fn check(to: &To) -> Result<(), SinkError> {
         if let To::Otlp(otlp) = to {
-            Post::new(otlp, Sender { node: String::new(), model: String::new() })?;
+            Post::new(otlp, Sender { node: String::new(), model: String::new(), addresses: Vec::new() })?;
         }
         Ok(())
     }
@@ -129,6 +130,14 @@ impl Sink {
         match self {
             Self::Otlp(post) => post.summary(summary).await,
             Self::Ndjson(_) => Outcome::Taken { bytes: 0, rejected: 0, message: String::new() },
+        }
+    }
+
+    /// Asks which blocks somebody wants to know of, beyond those of an earlier answer.
+    pub(crate) async fn wanted(&mut self, after: u64) -> Asked {
+        match self {
+            Self::Otlp(post) => post.wanted(after).await,
+            Self::Ndjson(_) => Asked::Unknown,
         }
     }
 }

@@ -24,7 +24,7 @@ export class IncidentView {
 
   async refresh(state) {
     const answer = await ask(`/api/incidents/${encodeURIComponent(state.incident)}`);
-    const version = JSON.stringify([state.incident, answer.incidents.map((incident) => [incident.end, incident.sessions.map((session) => [session.id, session.revision])])]);
+    const version = JSON.stringify([state.incident, answer.incidents.map((incident) => [incident.end, incident.sessions.map((session) => [session.id, session.revision]), incident.nodes_asked])]);
     if (version === this.shown) return;
     this.shown = version;
     this.body.replaceChildren(...answer.incidents.flatMap((incident) => this.incident(incident)));
@@ -49,7 +49,17 @@ export class IncidentView {
         element("span", { class: "dim" }, `${count(incident.nodes)} node${incident.nodes === 1 ? "" : "s"}, ${count(incident.events.length)} events, ${span(Date.parse(incident.end) - Date.parse(incident.start))}`), mode,
         copyButton("incident as JSON", JSON.stringify(incident, null, 1)), element("span", { class: "dim" }, "as JSON")),
       incident.pool ? element("p", { class: "dim" }, visible(name)) : element("p", {}),
+      this.together(incident),
       this.culprits(incident), lanes, this.events(incident)];
+  }
+
+  // What the model says of all nodes' events in one order, and who is still asked for more.
+  together(incident) {
+    const line = element("p", { class: "dim joint" });
+    const { joint } = incident;
+    if (joint) line.append("merged session: ", score({ score: joint.score, threshold: joint.threshold, flagged: joint.flagged }), ` over ${count(joint.events)} events of ${count(incident.nodes)} node${incident.nodes === 1 ? "" : "s"}`);
+    if (incident.nodes_asked.length > 0) line.append(`${joint ? "; " : ""}asked for their part: `, visible(incident.nodes_asked.join(", ")));
+    return line;
   }
 
   culprits(incident) {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::access::agents::Agents;
 use crate::access::users::{User, Users, is_hash};
+use crate::joint::Models;
 use crate::listen::{self, Address};
 use crate::store::Retention;
 use crate::tls::{self, Files};
@@ -27,6 +28,8 @@ const DATABASE_DEFAULT: &str = "blocksift.sqlite";
 struct Raw {
     listen: Option<String>,
     database: Option<PathBuf>,
+    #[serde(default)]
+    models: Vec<PathBuf>,
     #[serde(default)]
     retention: RawRetention,
     tls: Option<Files>,
@@ -72,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) agents: HashMap<blake3::Hash, Arc<[Pattern]>>,
     pub(crate) users: Vec<User>,
     pub(crate) notify: Notify,
+    /// Model files for joint scores, beside those of this release.
+    pub(crate) models: Vec<PathBuf>,
 }
 
 impl Config {
@@ -112,6 +117,9 @@ impl Config {
             problems.push(format!("[tls]: {:#}", anyhow::Error::new(error)));
         }
         let retention = retention(&raw.retention, problems);
+        if let Err(error) = Models::load(&raw.models) {
+            problems.push(format!("`models`: {error:#}"));
+        }
         let notify = notify::check(raw.notify, problems);
         let listen = overrides.listen.or(listen.ok())?;
         let config = Self {
@@ -123,6 +131,7 @@ impl Config {
             agents,
             users: raw.users,
             notify,
+            models: raw.models,
         };
         if let Err(error) = listen::check(config.listen, config.missing()) {
             problems.push(error.to_string());

@@ -7,9 +7,11 @@ mod config;
 mod culprit;
 mod incident;
 mod ingest;
+mod joint;
 mod listen;
 mod manual;
 mod metrics;
+mod named;
 mod notify;
 mod open;
 mod otlp;
@@ -19,6 +21,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod wanted;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -35,6 +38,7 @@ use tracing_subscriber::EnvFilter;
 use crate::access::{Access, random, users};
 use crate::config::{Config, Overrides};
 use crate::ingest::{Ingest, Limits};
+use crate::joint::Models;
 use crate::listen::Incoming;
 use crate::serve::App;
 use crate::store::Store;
@@ -160,6 +164,7 @@ async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         ingest: Arc::new(Ingest::new(Limits::default())),
         access: Arc::new(Access { agents: config.senders(), users: config.people()? }),
         live: Arc::default(),
+        models: Arc::new(Models::load(&config.models)?),
         any_host: config.any_host(),
         read_only: false,
     };

@@ -9,15 +9,18 @@ use axum::response::{IntoResponse, Response};
 use crate::api::Problem;
 use crate::notify::Policy;
 use crate::serve::App;
-use crate::store::notices;
 use crate::store::reader::totals;
 use crate::store::retention::used_bytes;
+use crate::store::{notices, now_ms, wanted};
 
 /// `GET /metrics`
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
-    let (totals, bytes, waiting) = app
+    let (totals, bytes, waiting, wanted) = app
         .store
-        .read(|connection| Ok((totals(connection)?, used_bytes(connection)?, notices::waiting(connection)?)))
+        .read(|connection| {
+            let wanted = wanted::waiting(connection, now_ms())?;
+            Ok((totals(connection)?, used_bytes(connection)?, notices::waiting(connection)?, wanted))
+        })
         .await?;
     let mut text = String::new();
     let mut add = |name: &str, kind: &str, help: &str, value: i128| {
@@ -46,6 +49,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         "reports that became a session's current state, ever",
         totals.seq.into(),
     );
+    add("blocks_wanted", "gauge", "blocks that nodes are asked for, each by node", wanted.into());
     add("nodes", "gauge", "nodes that ever sent something", totals.nodes.into());
     text += &notifications(&app.policy, &waiting);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())

@@ -50,6 +50,7 @@ pub(crate) async fn run(files: &[PathBuf], listen: Address) -> Result<()> {
         ingest: Arc::new(Ingest::new(Limits::default())),
         access: Arc::new(Access { agents: Agents::default(), users }),
         live: Arc::default(),
+        models: Arc::default(),
         any_host: false,
         read_only: true,
     };

@@ -17,6 +17,7 @@ mod value;
 
 use std::collections::BTreeMap;
 
+use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use crate::access::agents::Nodes;
@@ -27,6 +28,8 @@ use reply::Refusal;
 
 /// Reason of a record about a node that its sender may not speak for.
 const NOT_YOURS: &str = "this token or certificate may not speak for the node";
+/// Addresses of one node that are looked at.
+const ADDRESSES_MAX: usize = 16;
 /// Distinct reasons that a reply spells out; further ones are counted as "other".
 const REASONS_MAX: usize = 8;
 
@@ -119,6 +122,12 @@ pub(crate) fn read_metrics(format: Format, body: &[u8], nodes: &Nodes) -> Result
     Ok(read)
 }
 
+/// Addresses of a node; those that are out of bounds are left out.
+fn addresses(value: Option<&AnyValue>) -> Vec<String> {
+    let texts = value::list(value).unwrap_or_default().iter().filter_map(|value| value::text(Some(value)));
+    texts.filter(|text| report::is_name(text, 1)).take(ADDRESSES_MAX).map(str::to_ascii_lowercase).collect()
+}
+
 /// What the resource attributes say about who sent a group.
 struct Sender {
     node: Option<String>,
@@ -131,6 +140,9 @@ fn sender(format: Format, group: &Group<'_>) -> Sender {
         group.resource.and_then(|bytes| decode::<Resource>(format, bytes).ok()).unwrap_or_default();
     let mut sender = Sender { node: None, sighting: Sighting::default() };
     for attribute in resource.attributes.iter().take(envelope::ATTRIBUTES_MAX) {
+        if attribute.key == "host.ip" {
+            sender.sighting.addresses = addresses(attribute.value.as_ref());
+        }
         let Some(text) = value::text(attribute.value.as_ref()) else { continue };
         match attribute.key.as_str() {
             "host.name" => sender.node = report::is_name(text, 1).then(|| text.to_owned()),

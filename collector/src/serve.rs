@@ -17,11 +17,12 @@ use tracing::{info, warn};
 use crate::access::{self, Access};
 use crate::api::Live;
 use crate::ingest::Ingest;
+use crate::joint::Models;
 use crate::listen::{Incoming, Peer};
 use crate::notify::Policy;
 use crate::otlp::body::BODY_BYTES_MAX;
 use crate::store::Store;
-use crate::{api, ingest, metrics, page};
+use crate::{api, ingest, metrics, page, wanted};
 
 /// Bytes of a request for the API.
 const API_BODY_BYTES_MAX: usize = 64 * 1024;
@@ -53,6 +54,7 @@ pub(crate) struct App {
     pub(crate) access: Arc<Access>,
     pub(crate) live: Arc<Live>,
     pub(crate) policy: Arc<Policy>,
+    pub(crate) models: Arc<Models>,
     /// Whether requests under any host name are answered.
     pub(crate) any_host: bool,
     /// Whether nothing is taken from senders.
@@ -64,6 +66,7 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/v1/logs", post(ingest::logs))
         .route("/v1/metrics", post(ingest::metrics))
+        .route("/v1/wanted", get(wanted::wanted))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .merge(api::routes().layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX)))
         .route("/healthz", get(api::health))

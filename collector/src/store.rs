@@ -25,6 +25,7 @@ mod templates;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+pub(crate) mod wanted;
 mod writer;
 mod writing;
 
@@ -45,6 +46,7 @@ pub(crate) use writer::now_ms;
 
 use crate::culprit::Culprit;
 use crate::notify::Policy;
+use wanted::Directory;
 
 /// Connections that read at once; further queries wait.
 const READERS_MAX: usize = 4;
@@ -73,6 +75,8 @@ pub(crate) struct Row {
     pub(crate) end_ms: i64,
     pub(crate) events: i64,
     pub(crate) culprits: Vec<Culprit>,
+    /// Whom its lines name, see [`crate::named`].
+    pub(crate) named: Vec<String>,
     /// The report as JSON, packed by [`pack`].
     pub(crate) body: Vec<u8>,
 }
@@ -85,6 +89,8 @@ pub(crate) struct Sighting {
     pub(crate) agent_version: String,
     /// Empty: not said, keep what is known.
     pub(crate) model: String,
+    /// What logs call the node; empty: not said.
+    pub(crate) addresses: Vec<String>,
     pub(crate) metrics: Option<Metrics>,
 }
 
@@ -193,7 +199,8 @@ impl Store {
         let connection = schema::open(path)?;
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
         let (commits, changes) = watch::channel(0);
-        let writer = writer::Writer { connection, retention, policy, commits };
+        let writer =
+            writer::Writer { connection, retention, policy, directory: Directory::default(), commits };
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(&jobs))

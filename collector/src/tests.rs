@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod notify;
+mod wanted;
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -79,6 +80,7 @@ impl Server {
             ingest: Arc::new(Ingest::new(limits)),
             access: Arc::new(access),
             live: Arc::default(),
+            models: Arc::default(),
             any_host: false,
             read_only: false,
         };

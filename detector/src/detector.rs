@@ -14,10 +14,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::file::File;
 use crate::judge::{Judge, Law};
+use crate::key::BlockId;
 use crate::ledger::{Ledger, Summary};
 use crate::miner::{Mined, Miner, MinerSettings};
 use crate::model::Model;
-use crate::parser::{Batch, Grammar, Parser, close_record};
+use crate::parser::{Batch, Grammar, Parser, close_record, shard_of};
 use crate::report::Report;
 use crate::settings::{FileId, Settings};
 use crate::shard::Shard;
@@ -233,6 +234,17 @@ impl Detector {
     pub fn set_time(&mut self, heard_ms: i64, date_ms: i64) {
         self.now_ms = heard_ms;
         self.crew.iter_mut().for_each(|worker| worker.parser.set_now_ms(date_ms));
+    }
+
+    /// Reports what is remembered of a block, as it is now and whatever the verdict: somebody who knows of other nodes' part
+    /// in it asks. A report that is not flagged says [`ASKED`](crate::verdict::ASKED).
+    pub fn ask(&mut self, block: BlockId) -> Reports<'_> {
+        let (law, shards, judges, _) = self.court();
+        let shard = shard_of(block, shards.len().ilog2());
+        if let (Some(shard), Some(judge)) = (shards.get_mut(shard), judges.first_mut()) {
+            shard.ask(law, judge, block);
+        }
+        self.collect()
     }
 
     /// Scores every session that has events which no score has seen: the end of a batch.

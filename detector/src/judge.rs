@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::statement::Statements;
 use crate::time::rfc3339;
 use crate::token::{Token, Tokenizer, counts, counts_hash};
-use crate::verdict::{Reason, decide};
+use crate::verdict::{ASKED, Reason, decide};
 
 /// What judging needs to know; equal for all judges of a detector.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +72,7 @@ impl Judge {
             + self.tokens.capacity() * size_of::<Token>()
     }
 
-    /// Judges a session.
+    /// Judges a session; `asked`: it is reported whatever the verdict.
     ///
     /// # Errors
     /// If the model cannot be run.
@@ -81,15 +81,22 @@ impl Judge {
         law: Law<'_>,
         sessions: &Sessions,
         slot: Slot,
+        asked: bool,
     ) -> Result<Option<Outcome>, ScoreError> {
         let Some(session) = sessions.get(slot) else { return Ok(None) };
         self.read(law, sessions, slot);
         let was_flagged = session.flags.has(Flags::FLAGGED);
         let unknown_warn = session.flags.has(Flags::UNKNOWN_WARN);
-        let wanted = was_flagged || law.settings.report_all;
+        let wanted = was_flagged || asked || law.settings.report_all;
         let judgement = self.judgement(law, sessions, slot, wanted, unknown_warn)?;
         let flagged = !judgement.reasons.is_empty();
-        let report = (flagged || wanted).then(|| self.report(law, sessions, slot, &judgement));
+        let mut report = (flagged || wanted).then(|| self.report(law, sessions, slot, &judgement));
+        if let Some(report) = &mut report
+            && asked
+            && !flagged
+        {
+            report.reasons.push(ASKED.to_owned());
+        }
         Ok(Some(Outcome { score: judgement.score, flagged, report }))
     }
 

@@ -30,7 +30,8 @@ pub struct Report {
     pub threshold: f32,
     /// Name and content hash of the model file, as `<name>-<12 hexadecimal digits>`.
     pub model: String,
-    /// Why the session is flagged, in words of [`verdict`](crate::verdict); empty when it is not.
+    /// Why the session is flagged, in words of [`verdict`](crate::verdict); empty when it is not, or
+    /// [`ASKED`](crate::verdict::ASKED) where somebody asked for the report.
     pub reasons: Vec<String>,
     /// Time of the first event, RFC 3339 in UTC.
     pub start: String,

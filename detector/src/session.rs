@@ -167,6 +167,16 @@ impl Sessions {
         Some(slot)
     }
 
+    /// The sessions of a block, one for each pool, in the order in which they began.
+    pub(crate) fn of_block(&self, block: BlockId) -> Vec<Slot> {
+        let its =
+            |slot| self.get(slot).filter(|session| session.block == block && session.pool != PoolId::NODE);
+        let slots = self.index.all(self.hasher.hash_one(block));
+        let mut found: Vec<(u64, Slot)> = slots.filter_map(|slot| Some((its(slot)?.order, slot))).collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, slot)| slot).collect()
+    }
+
     fn look_up(&self, block: BlockId, pool: PoolId) -> Option<Slot> {
         let its = |slot| at(&self.slots, slot).filter(|session| session.is_of(block, pool));
         let slots = self.index.all(self.hasher.hash_one(block));

@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::head::Level;
-use crate::judge::{Judge, Law};
+use crate::judge::{Judge, Law, Outcome};
 use crate::key::BlockId;
 use crate::parser::{Event, NODE};
 use crate::report::Report;
@@ -234,21 +234,38 @@ impl Shard {
 
     /// Scores a session and reports it if somebody has to know.
     fn judge(&mut self, law: Law<'_>, judge: &mut Judge, slot: Slot) {
-        match judge.judge(law, &self.sessions, slot) {
+        match judge.judge(law, &self.sessions, slot, false) {
             Ok(Some(outcome)) => {
                 self.totals.scored += 1;
                 self.tally.scores.add(outcome.score, &law.metadata.decision.quantiles);
-                self.reports.extend(outcome.report);
-                if let Some(session) = self.sessions.get_mut(slot) {
-                    let was_flagged = session.flags.has(Flags::FLAGGED);
-                    self.totals.flagged += i64::from(outcome.flagged) - i64::from(was_flagged);
-                    session.flags.set(Flags::FLAGGED, outcome.flagged);
-                }
+                self.settle(slot, outcome);
             }
             Ok(None) => {}
             Err(_) => self.totals.score_errors += 1,
         }
         self.changed(law, slot);
+    }
+
+    /// Reports the sessions of a block as they are now, whatever the verdicts. They count as scored when they fall silent.
+    pub(crate) fn ask(&mut self, law: Law<'_>, judge: &mut Judge, block: BlockId) {
+        for slot in self.sessions.of_block(block) {
+            match judge.judge(law, &self.sessions, slot, true) {
+                Ok(Some(outcome)) => self.settle(slot, outcome),
+                Ok(None) => {}
+                Err(_) => self.totals.score_errors += 1,
+            }
+            self.changed(law, slot);
+        }
+    }
+
+    /// Keeps the report, and whether it is flagged, to be taken back one day.
+    fn settle(&mut self, slot: Slot, outcome: Outcome) {
+        self.reports.extend(outcome.report);
+        if let Some(session) = self.sessions.get_mut(slot) {
+            let was_flagged = session.flags.has(Flags::FLAGGED);
+            self.totals.flagged += i64::from(outcome.flagged) - i64::from(was_flagged);
+            session.flags.set(Flags::FLAGGED, outcome.flagged);
+        }
     }
 
     fn changed(&mut self, law: Law<'_>, slot: Slot) {

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::model::Metadata;
 
+/// Stands in place of the reasons of a report that is not flagged and that somebody asked for.
+pub const ASKED: &str = "asked";
+
 /// Why a session is flagged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {

@@ -35,3 +35,4 @@ mod same_verdicts;
 mod status;
 mod stop;
 mod systemd;
+mod wanted;

@@ -80,7 +80,7 @@ fn suggest(name: &str, known: &[&str]) -> String {
 }
 
 /// Keys that are easily written in the wrong section.
-const SECTIONS: [(&str, &[&str]); 8] = [
+const SECTIONS: [(&str, &[&str]); 9] = [
     ("[receive]", &["stdin", "forward", "otlp"]),
     ("[logs]", &["paths", "exclude", "backfill", "layout", "poll_interval_ms", "files_max"]),
     (
@@ -112,6 +112,7 @@ const SECTIONS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("[status]", &["listen"]),
+    ("[wanted]", &["answer", "addresses"]),
     ("[limits]", &["memory_bytes_max", "cpu_percent_max", "idle_priority", "io_pressure_percent_max"]),
     ("[redact]", &["enabled", "key_file", "key_env", "patterns"]),
     ("[[filter]]", &["wasm", "function", "fuel_max"]),

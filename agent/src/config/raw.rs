@@ -11,6 +11,7 @@ use super::receive::RawReceive;
 use super::redact::RawRedact;
 use super::ship::RawShip;
 use super::status::RawStatus;
+use super::wanted::RawWanted;
 use crate::model::Backend;
 
 /// A value and where it stands in the file; `None` where the key is left out.
@@ -58,6 +59,9 @@ pub(super) struct RawConfig {
     /// Where the agent says how it is doing.
     #[serde(default)]
     pub(super) status: RawStatus,
+    /// What the agent tells a collector that asks.
+    #[serde(default)]
+    pub(super) wanted: RawWanted,
     /// What the agent may take of its node.
     #[serde(default)]
     pub(super) limits: RawLimits,

@@ -49,6 +49,7 @@ fn the_example_is_right_and_shows_the_defaults() {
             (otlp.tls, otlp.token) = (Tls::default(), None);
         }
         config.filters.clear();
+        config.wanted.addresses = None;
         format!("{config:#?}")
     });
     assert_eq!(as_shipped, all_on);
@@ -56,8 +57,8 @@ fn the_example_is_right_and_shows_the_defaults() {
 
 #[test]
 fn the_example_shows_every_key() {
-    let sections =
-        ["sessions", "receive", "ship", "limits", "redact"].map(|name| format!("[{name}]\nx = 1\n"));
+    let sections = ["sessions", "receive", "ship", "wanted", "limits", "redact"]
+        .map(|name| format!("[{name}]\nx = 1\n"));
     let filter = "[[filter]]\nwasm = \"a\"\nx = 1\n";
     let keys = told(&format!("[logs]\npaths = [\"a\"]\nx = 1\n{}{filter}[x]\n", sections.concat()));
     let example = everything_on();

@@ -54,7 +54,7 @@ async fn receiver(config: &Config, endpoint: &str) -> Vec<Finding> {
     if let Err(finding) = connect(endpoint).await {
         return vec![finding];
     }
-    let sender = Sender { node: config.detector.node.clone(), model: String::new() };
+    let sender = Sender { node: config.detector.node.clone(), model: String::new(), addresses: Vec::new() };
     let mut sink = match Sink::new(&config.ship.to, sender) {
         Ok(sink) => sink,
         Err(error) => {

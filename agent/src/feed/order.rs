@@ -3,6 +3,8 @@
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use blocksift_detector::key::BlockId;
+
 use crate::tail::Waker;
 
 /// What a feed can be told.
@@ -29,14 +31,16 @@ pub(crate) struct Orders {
 pub(crate) struct Ordered {
     receiver: mpsc::Receiver<Order>,
     waker: Waker,
+    /// Blocks that somebody wants to know of; looked at in every round.
+    wanted: mpsc::Receiver<Vec<BlockId>>,
 }
 
 impl Orders {
-    /// With where they arrive.
-    pub(crate) fn new() -> (Self, Ordered) {
+    /// With where they arrive, together with what is `wanted`.
+    pub(crate) fn new(wanted: mpsc::Receiver<Vec<BlockId>>) -> (Self, Ordered) {
         let (sender, receiver) = mpsc::channel();
         let waker = Waker::default();
-        (Self { sender: Some(sender), waker: waker.clone() }, Ordered { receiver, waker })
+        (Self { sender: Some(sender), waker: waker.clone() }, Ordered { receiver, waker, wanted })
     }
 
     /// Tells a feed. One that has ended is told nothing.
@@ -63,6 +67,11 @@ impl Ordered {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Order::Stop),
         }
+    }
+
+    /// Blocks that are wanted since the last call.
+    pub(super) fn wanted(&self) -> Vec<BlockId> {
+        self.wanted.try_iter().flatten().collect()
     }
 
     /// Used with every order.

@@ -73,7 +73,7 @@ impl Scene {
     fn start_with(&self, (store, restored): (Store, Restored)) -> Process {
         let store = Arc::new(store);
         let (status, watched) = watch::channel(FeedStatus::default());
-        let (orders, ordered) = Orders::new();
+        let (orders, ordered) = Orders::new(std::sync::mpsc::channel().1);
         let model = crate::model::load(Path::new(crate::model::HDFS_V1)).unwrap();
         let redact = self.config.redact.as_ref();
         let redactor =
@@ -89,7 +89,7 @@ impl Scene {
         let Ended::Paused(tail) = feed.pause().unwrap() else { panic!("not paused") };
         let restored = store.restored().unwrap();
         let (status, watched) = watch::channel(FeedStatus::default());
-        let (orders, ordered) = Orders::new();
+        let (orders, ordered) = Orders::new(std::sync::mpsc::channel().1);
         let model = crate::model::load(Path::new(crate::model::HDFS_V1)).unwrap();
         let feed = Feed::new(
             &self.config,

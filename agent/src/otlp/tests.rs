@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use super::*;
 
 fn sender() -> Sender {
-    Sender { node: "dn1".to_owned(), model: "hdfs-v1-0123456789ab".to_owned() }
+    Sender { node: "dn1".to_owned(), model: "hdfs-v1-0123456789ab".to_owned(), addresses: Vec::new() }
 }
 
 /// A report with everything that a report can have.

@@ -165,7 +165,7 @@ proptest! {
         one.events[1].text = format!("{user} and user={user}");
         one.events[1].logger = host.clone();
         REDACTOR.report(&mut one);
-        let sender = crate::otlp::Sender { node: "dn1".to_owned(), model: "m".to_owned() };
+        let sender = crate::otlp::Sender { node: "dn1".to_owned(), model: "m".to_owned(), addresses: Vec::new() };
         let request = crate::otlp::logs_request(&sender, &[&one], 1).unwrap();
         let bytes = prost::Message::encode_to_vec(&request);
         let shipped = String::from_utf8_lossy(&bytes);

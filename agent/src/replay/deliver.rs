@@ -43,7 +43,8 @@ impl Delivery {
     pub(super) fn new(config: &Config, model: &str, give_up_after: Duration) -> anyhow::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
-        let sender = Sender { node: config.detector.node.clone(), model: model.to_owned() };
+        let sender =
+            Sender { node: config.detector.node.clone(), model: model.to_owned(), addresses: Vec::new() };
         let sink = {
             let _entered = runtime.enter();
             Sink::new(&config.ship.to, sender)?

@@ -1,8 +1,10 @@
 //! Feed and shipper on one configuration: made, started, told to make way or to end.
 
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use anyhow::{Context, anyhow};
+use blocksift_detector::key::BlockId;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -16,6 +18,7 @@ use crate::ship::{ShipError, Shipper};
 use crate::state::{Restored, StateError, Store};
 use crate::status::{FeedStatus, ShipStatus};
 use crate::tail::Tail;
+use crate::wanted::{self, Asking};
 
 /// A line that can be started: all that can be wrong with its configuration was found.
 pub(super) struct Draft {
@@ -25,6 +28,8 @@ pub(super) struct Draft {
     feed_status: watch::Sender<FeedStatus>,
     redactor: Option<Redactor>,
     shipper: Shipper,
+    /// Blocks that the shipper was asked for.
+    wanted: Receiver<Vec<BlockId>>,
 }
 
 /// What a line goes on with.
@@ -58,13 +63,21 @@ impl Draft {
         since_ms: i64,
     ) -> Result<Self, Refused> {
         let feed_status = watch::Sender::new(FeedStatus { progress: None, paused: false, ..status });
-        let sender = Sender { node: setup.config.detector.node.clone(), model: setup.model.id.clone() };
-        let Config { ship, filters, redact, state_dir, .. } = &setup.config;
+        let Config { ship, filters, redact, state_dir, wanted, .. } = &setup.config;
         let filters = Filters::load(filters)?;
         let redactor = redact.as_ref().map(|redact| Redactor::new(redact, state_dir)).transpose()?;
+        let mut addresses = wanted::addresses(wanted);
+        if let Some(redactor) = &redactor {
+            // As the lines of other nodes with this key have them.
+            addresses.iter_mut().for_each(|address| *address = redactor.template(address));
+        }
+        let (asking, wanted) = Asking::new(wanted);
+        let node = setup.config.detector.node.clone();
+        let sender = Sender { node, model: setup.model.id.clone(), addresses };
         let status = feed_status.subscribe();
-        let shipper = Shipper::new(ship.clone(), Arc::clone(&store), status, sender, filters, since_ms)?;
-        Ok(Self { setup, store, since_ms, feed_status, redactor, shipper })
+        let mut shipper = Shipper::new(ship.clone(), Arc::clone(&store), status, sender, filters, since_ms)?;
+        shipper.ask(asking);
+        Ok(Self { setup, store, since_ms, feed_status, redactor, shipper, wanted })
     }
 
     pub(super) fn setup(&self) -> &Setup {
@@ -81,12 +94,12 @@ impl Draft {
     /// # Errors
     /// If the system gives no thread.
     pub(super) fn start(self, from: From) -> anyhow::Result<Line> {
-        let Self { setup, store, since_ms, feed_status, redactor, shipper } = self;
+        let Self { setup, store, since_ms, feed_status, redactor, shipper, wanted } = self;
         let (restored, tail, before) = match from {
             From::Store(restored) => (Some(*restored), None, None),
             From::Line(tail, before) => (None, Some(*tail), Some(before)),
         };
-        let (orders, ordered) = Orders::new();
+        let (orders, ordered) = Orders::new(wanted);
         let (done, feed) = oneshot::channel();
         let run = move || {
             let mut restored = match restored {

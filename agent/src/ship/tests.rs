@@ -124,7 +124,7 @@ impl Scene {
         let (status, watched) = watch::channel(FeedStatus::default());
         let mut ship = ship(endpoint);
         change(&mut ship);
-        let sender = Sender { node: "dn1".to_owned(), model: "m".to_owned() };
+        let sender = Sender { node: "dn1".to_owned(), model: "m".to_owned(), addresses: Vec::new() };
         let mut shipper =
             Shipper::new(ship, Arc::clone(&store), watched, sender, Filters::default(), 1).unwrap();
         shipper.backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(4));

@@ -16,14 +16,15 @@ use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
-use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE};
+use reqwest::{Client, Url};
 use serde::Serialize;
 
 use super::Outcome;
 use crate::config::{Compression, Otlp};
 use crate::otlp::{Sender, logs_request};
 use crate::ship::chain;
+use crate::wanted::Asked;
 pub(crate) use secrets::SecretError;
 use secrets::Secrets;
 
@@ -59,6 +60,22 @@ impl Post {
 
     pub(super) async fn summary(&mut self, summary: &ExportMetricsServiceRequest) -> Outcome {
         self.send("/v1/metrics", summary).await
+    }
+
+    /// Asks the collector which blocks it wants to know of.
+    pub(super) async fn wanted(&mut self, after: u64) -> Asked {
+        let query = [("node", self.sender.node.as_str()), ("after", &after.to_string())];
+        let Ok(url) = Url::parse_with_params(&format!("{}/v1/wanted", self.endpoint), query) else {
+            return Asked::Unknown;
+        };
+        let mut request = self.client.get(url);
+        if let Some(authorization) = self.secrets.authorization() {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        match request.send().await {
+            Ok(response) => answer::wanted(response).await,
+            Err(_) => Asked::Failed,
+        }
     }
 
     /// Sends a request without reports: what became of it, and what the receiver's clock said, in whole seconds.

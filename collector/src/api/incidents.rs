@@ -15,6 +15,7 @@ use crate::culprit::{Culprit, Kind};
 use crate::incident::timeline;
 use crate::serve::App;
 use crate::store::overview::{self, Count, Cursor, IncidentFilter, IncidentHead, Range};
+use crate::store::{now_ms, wanted};
 
 const INCIDENTS_DEFAULT: usize = 100;
 const INCIDENTS_MAX: usize = 500;
@@ -114,6 +115,8 @@ struct Found {
     incidents: Vec<(IncidentHead, Vec<Count>)>,
     reports: Vec<String>,
     left_out: usize,
+    /// Nodes that are asked for their part.
+    asked: Vec<String>,
 }
 
 impl Found {
@@ -137,7 +140,8 @@ impl Found {
             let counts = counts.into_iter().map(|(kind, name, count)| (kind.name().to_owned(), name, count));
             incidents.push((incident, counts.collect()));
         }
-        Ok(Self { incidents, reports, left_out })
+        let asked = wanted::of_block(&connection, block, now_ms())?;
+        Ok(Self { incidents, reports, left_out, asked })
     }
 }
 
@@ -155,7 +159,13 @@ pub(crate) async fn incident(
         .map(|(head, counts)| {
             let belongs =
                 |report: &&Report| report.pool == head.pool || (report.pool.is_empty() && known.len() == 1);
-            whole(&head, &counts, &reports.iter().filter(belongs).cloned().collect::<Vec<_>>())
+            let reports: Vec<Report> = reports.iter().filter(belongs).cloned().collect();
+            let mut whole = whole(&head, &counts, &reports);
+            if let Some(fields) = whole.as_object_mut() {
+                fields.insert("joint".to_owned(), json!(app.models.score(&reports)));
+                fields.insert("nodes_asked".to_owned(), json!(found.asked));
+            }
+            whole
         })
         .collect();
     if incidents.is_empty() {

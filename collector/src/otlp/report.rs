@@ -14,8 +14,8 @@ use thiserror::Error;
 use super::body::Format;
 use super::envelope::{ATTRIBUTES_MAX, decode};
 use super::value::{self, Reader};
-use crate::culprit;
 use crate::store::{Row, pack};
+use crate::{culprit, named};
 
 /// Bytes of one encoded report; a larger one is rejected. 1,024 events with a line of 4 KiB each fit.
 const REPORT_BYTES_MAX: usize = 6 * 1024 * 1024;
@@ -160,6 +160,7 @@ pub(crate) fn check(report: &Report) -> Result<Row, Reject> {
             .unwrap_or(i64::MAX)
             .saturating_add_unsigned(report.events_dropped),
         culprits: culprit::of(report),
+        named: named::of(report),
         body: pack(&encode(report)?),
     })
 }
@@ -174,7 +175,7 @@ fn time_ms(field: &'static str, text: &str) -> Result<i64, Reject> {
 }
 
 /// Whether a text can stand for a node, model or the like: `bytes_min..=255` bytes, no control characters.
-pub(super) fn is_name(text: &str, bytes_min: usize) -> bool {
+pub(crate) fn is_name(text: &str, bytes_min: usize) -> bool {
     (bytes_min..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 

@@ -15,6 +15,14 @@ pub(super) fn text(value: Option<&AnyValue>) -> Option<&str> {
     }
 }
 
+/// The values of a list.
+pub(super) fn list(value: Option<&AnyValue>) -> Option<&[AnyValue]> {
+    match value?.value.as_ref()? {
+        Any::ArrayValue(list) => Some(&list.values),
+        _ => None,
+    }
+}
+
 /// The fields of a value that has some.
 pub(super) fn fields(value: Option<&AnyValue>) -> Option<&[KeyValue]> {
     match value?.value.as_ref()? {

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::rollup::{DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS};
-use super::{incidents, notices};
+use super::{incidents, notices, wanted};
 
 /// Sessions that one step forgets at most.
 const STEP_SESSIONS: i64 = 500;
@@ -36,6 +36,7 @@ impl Retention {
         let gone = sessions(&transaction, before_ms)?;
         roll_ups(&transaction, oldest_ms)?;
         notices::forget(&transaction, now_ms)?;
+        wanted::forget(&transaction, now_ms)?;
         transaction.commit()?;
         Ok((gone, gone > 0))
     }

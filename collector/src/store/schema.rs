@@ -25,12 +25,13 @@ enum Step {
 }
 
 /// Step `n` brings version `n` to `n + 1`. Steps are never changed once released.
-const STEPS: &[Step] = &[Step::Sql(V1), Step::Code(upgrade::to_v2), Step::Sql(V3)];
+const STEPS: &[Step] = &[Step::Sql(V1), Step::Code(upgrade::to_v2), Step::Sql(V3), Step::Sql(V4)];
 
 const V1: &str = include_str!("v1.sql");
 /// The tables of version 2; [`upgrade`] fills them from those of version 1.
 pub(super) const V2: &str = include_str!("v2.sql");
 const V3: &str = include_str!("v3.sql");
+const V4: &str = include_str!("v4.sql");
 
 /// Opens or creates the file for writing, at the current schema version.
 ///
@@ -109,7 +110,7 @@ pub(super) mod tests {
         let path = directory.path().join("a.sqlite");
         drop(open(&path).unwrap());
         let connection = open(&path).unwrap();
-        assert_eq!(pragma(&connection, "user_version").unwrap(), 3);
+        assert_eq!(pragma(&connection, "user_version").unwrap(), 4);
         assert_eq!(pragma(&connection, "synchronous").unwrap(), 2);
         let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
@@ -137,7 +138,7 @@ pub(super) mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sqlite");
         open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
-        assert!(matches!(open(&path), Err(OpenError::Newer { found: 9, known: 3, .. })));
+        assert!(matches!(open(&path), Err(OpenError::Newer { found: 9, known: 4, .. })));
     }
 
     #[test]

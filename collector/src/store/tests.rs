@@ -28,6 +28,7 @@ fn row(id: i64, revision: i64, flagged: bool) -> Row {
         end_ms: 1_000 * revision,
         events: revision,
         culprits: Vec::new(),
+        named: Vec::new(),
         body: pack(&format!("{{\"revision\":{revision}}}")),
     }
 }
@@ -167,6 +168,7 @@ async fn a_summary_replaces_older_ones_and_says_nothing_about_what_it_leaves_out
         node: "dn1".to_owned(),
         agent_version: version.to_owned(),
         model: String::new(),
+        addresses: Vec::new(),
         metrics: Some(Metrics {
             time_ms,
             since_ms: 0,

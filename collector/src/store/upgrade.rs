@@ -57,13 +57,14 @@ fn sessions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             end_ms: old.get(12)?,
             events: old.get(13)?,
             culprits: report.as_ref().map(culprit::of).unwrap_or_default(),
+            named: Vec::new(),
             body: body::pack(&text),
         };
         writing.at(old.get(14)?);
         writing.row(&row)?;
     }
     // What was there before is no news.
-    writing.finish(&Policy::default())
+    writing.finish(&Policy::default(), None)
 }
 
 fn revisions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use super::retention::Retention;
+use super::wanted::Directory;
 use super::writing::Writing;
 use super::{Batch, Stored, WriteError};
 use crate::notify::Policy;
@@ -43,6 +44,7 @@ pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) retention: Retention,
     pub(super) policy: Arc<Policy>,
+    pub(super) directory: Directory,
     /// Counts the commits.
     pub(super) commits: watch::Sender<u64>,
 }
@@ -92,7 +94,12 @@ impl Writer {
             return;
         }
         let batches: Vec<&Batch> = group.iter().map(|waiting| &waiting.batch).collect();
-        match commit(&mut self.connection, &batches, &self.policy) {
+        let committed = commit(&mut self.connection, &batches, &self.policy, &mut self.directory);
+        if committed.is_err() {
+            // It may hold what was not stored.
+            self.directory = Directory::default();
+        }
+        match committed {
             Ok(stored) => {
                 debug!(batches = stored.len(), "committed");
                 for (waiting, stored) in group.into_iter().zip(stored) {
@@ -163,11 +170,16 @@ fn answer<T>(reply: oneshot::Sender<T>, result: T) {
     drop(reply.send(result));
 }
 
-fn commit(connection: &mut Connection, batches: &[&Batch], policy: &Policy) -> rusqlite::Result<Vec<Stored>> {
+fn commit(
+    connection: &mut Connection,
+    batches: &[&Batch],
+    policy: &Policy,
+    directory: &mut Directory,
+) -> rusqlite::Result<Vec<Stored>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut writing = Writing::begin(&transaction, now_ms())?;
     let stored = batches.iter().map(|batch| writing.batch(batch)).collect::<Result<_, _>>()?;
-    writing.finish(policy)?;
+    writing.finish(policy, Some(directory))?;
     transaction.commit()?;
     Ok(stored)
 }

@@ -1,11 +1,12 @@
 //! One transaction from begin to commit: rows and sightings go in one by one; incidents and roll-ups of everything that
 //! was touched are brought up to date once, at the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::rollup::Rollups;
+use super::wanted::Directory;
 use super::{Batch, Row, Sighting, Stored, incidents, notices, templates};
 use crate::notify::Policy;
 
@@ -17,6 +18,10 @@ pub(super) struct Writing<'a> {
     /// Blocks whose incidents are to be made anew.
     blocks: BTreeSet<i64>,
     rollups: Rollups,
+    /// Whom flagged reports name, by block.
+    named: BTreeMap<i64, Vec<String>>,
+    /// What logs call nodes.
+    addresses: Vec<(String, Vec<String>)>,
 }
 
 /// The current state of a session before a row comes.
@@ -34,7 +39,15 @@ impl<'a> Writing<'a> {
     pub(super) fn begin(transaction: &'a Transaction<'a>, now_ms: i64) -> rusqlite::Result<Self> {
         let mut last = transaction.prepare_cached("SELECT coalesce(max(seq), 0) FROM sessions")?;
         let seq = last.query_row([], |row| row.get(0))?;
-        Ok(Self { transaction, now_ms, seq, blocks: BTreeSet::new(), rollups: Rollups::default() })
+        Ok(Self {
+            transaction,
+            now_ms,
+            seq,
+            blocks: BTreeSet::new(),
+            rollups: Rollups::default(),
+            named: BTreeMap::new(),
+            addresses: Vec::new(),
+        })
     }
 
     /// Sets the time of arrival of what comes next.
@@ -78,6 +91,9 @@ impl<'a> Writing<'a> {
         }
         if let Some(block) = row.block {
             self.blocks.insert(block);
+            if !row.named.is_empty() {
+                self.named.entry(block).or_default().extend_from_slice(&row.named);
+            }
         }
         Ok(Fate::Current)
     }
@@ -186,6 +202,9 @@ impl<'a> Writing<'a> {
                  last_seen_ms = ?4",
         )?;
         seen.execute(params![sighting.node, sighting.agent_version, sighting.model, self.now_ms])?;
+        if !sighting.addresses.is_empty() {
+            self.addresses.push((sighting.node.clone(), sighting.addresses.clone()));
+        }
         let Some(metrics) = &sighting.metrics else { return Ok(()) };
         let mut before =
             self.transaction.prepare_cached("SELECT metrics, metrics_ms FROM nodes WHERE node = ?1")?;
@@ -202,8 +221,21 @@ impl<'a> Writing<'a> {
         templates::count(self.transaction, &sighting.node, metrics, &mut self.rollups)
     }
 
-    /// Brings incidents and roll-ups up to date, and puts what is to be told into the outbox.
-    pub(super) fn finish(mut self, policy: &Policy) -> rusqlite::Result<()> {
+    /// Brings incidents and roll-ups up to date, puts what is to be told into the outbox, and notes who is to be asked;
+    /// `None`: nobody.
+    pub(super) fn finish(
+        mut self,
+        policy: &Policy,
+        directory: Option<&mut Directory>,
+    ) -> rusqlite::Result<()> {
+        if let Some(directory) = directory {
+            for (node, addresses) in &self.addresses {
+                directory.learn(self.transaction, node, addresses)?;
+            }
+            for (block, names) in &self.named {
+                directory.want(self.transaction, *block, names, self.now_ms)?;
+            }
+        }
         for block in std::mem::take(&mut self.blocks) {
             let turns = incidents::join(self.transaction, block, &mut self.rollups)?;
             if !policy.is_silent() {

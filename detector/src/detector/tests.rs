@@ -339,3 +339,34 @@ fn reports_without_events_say_the_same_of_their_sessions() {
     let bare: Vec<Report> = with.into_iter().map(|report| Report { events: Vec::new(), ..report }).collect();
     assert_eq!(bare, without);
 }
+
+#[test]
+fn whoever_asks_for_a_block_is_told_what_is_remembered_of_it() {
+    for sessions_max in [10, 100_000] {
+        let mut detector = detector(Settings { sessions_max, ..Settings::default() });
+        let log = b"\
+081109 203518 1 INFO dfs.DataNode: Receiving block blk_1\n\
+081109 203519 1 INFO dfs.DataNode: Receiving block BP-1-a-1:blk_2_1\n\
+081109 203520 1 INFO dfs.DataNode: Receiving block BP-2-b-1:blk_2_1\n\
+081109 203521 1 WARN dfs.DataNode: Exception in receiveBlock for block blk_3 java.io.IOException\n";
+        detector.push(A, 0, log);
+        detector.end_of_file(A);
+        let mut ask = |block| detector.ask(BlockId(block)).collect::<Vec<Report>>();
+        assert!(ask(9).is_empty());
+        let [normal] = ask(1).try_into().unwrap();
+        assert_eq!(
+            (normal.flagged, normal.reasons.as_slice(), normal.revision),
+            (false, &["asked".to_owned()][..], 1)
+        );
+        assert_eq!(normal.events.len(), 1);
+        let pools: Vec<String> = ask(2).into_iter().map(|report| report.pool).collect();
+        assert_eq!(pools, ["BP-1-a-1", "BP-2-b-1"]);
+        let [flagged] = ask(3).try_into().unwrap();
+        assert!(flagged.flagged && flagged.reasons.iter().all(|reason| reason != "asked"));
+        // Asking counts nothing, and what is flagged is told in its time too.
+        assert_eq!((detector.summary().sessions_scored, detector.summary().sessions_flagged), (0, 1));
+        let later: Vec<Report> = detector.finish().collect();
+        assert_eq!(later, [flagged]);
+        assert_eq!((detector.summary().sessions_scored, detector.summary().sessions_flagged), (4, 1));
+    }
+}

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use crate::ship::chain;
+use crate::wanted::Asked;
 
 /// Bytes of an answer that are read. One that says more is none of OTLP.
 const ANSWER_BYTES_MAX: usize = 16 * 1_024;
@@ -43,6 +44,19 @@ pub(super) async fn judge(response: Response, bytes: u64) -> Outcome {
         StatusCode::PAYLOAD_TOO_LARGE => Outcome::TooLarge,
         status if status.is_client_error() && !may_pass(status) => Outcome::Refused { reason },
         _ => Outcome::TryAgain { after, reason },
+    }
+}
+
+/// What a collector wants to know, if that is what it says.
+pub(super) async fn wanted(response: Response) -> Asked {
+    let status = response.status();
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
+        return Asked::Unknown;
+    }
+    let answer = read(response).await.ok().filter(|_| status.is_success());
+    match answer.and_then(|answer| serde_json::from_slice(&answer).ok()) {
+        Some(answer) => Asked::Answer(answer),
+        None => Asked::Failed,
     }
 }
 

@@ -134,7 +134,7 @@ impl Scene {
     }
 
     fn post(&self) -> Result<Post, SecretError> {
-        Post::new(&self.otlp, Sender { node: "dn1".to_owned(), model: "m".to_owned() })
+        Post::new(&self.otlp, Sender { node: "dn1".to_owned(), model: "m".to_owned(), addresses: Vec::new() })
     }
 }
 
