@@ -1,6 +1,7 @@
 //! The configuration file, checked as a whole: every problem is told at once, and what comes out cannot be wrong.
 
 mod notify;
+mod proxy;
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -12,6 +13,7 @@ use glob::Pattern;
 use serde::Deserialize;
 
 use crate::access::agents::Agents;
+use crate::access::proxy::Proxy;
 use crate::access::users::{User, Users, is_hash};
 use crate::joint::Models;
 use crate::listen::{self, Address};
@@ -37,6 +39,7 @@ struct Raw {
     agents: Vec<RawAgent>,
     #[serde(default, rename = "user")]
     users: Vec<User>,
+    proxy: Option<proxy::Raw>,
     #[serde(default)]
     notify: notify::Raw,
 }
@@ -74,6 +77,7 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Files>,
     pub(crate) agents: HashMap<blake3::Hash, Arc<[Pattern]>>,
     pub(crate) users: Vec<User>,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) notify: Notify,
     /// Model files for joint scores, beside those of this release.
     pub(crate) models: Vec<PathBuf>,
@@ -120,6 +124,7 @@ impl Config {
         if let Err(error) = Models::load(&raw.models) {
             problems.push(format!("`models`: {error:#}"));
         }
+        let proxy = raw.proxy.and_then(|raw| proxy::check(raw, problems));
         let notify = notify::check(raw.notify, problems);
         let listen = overrides.listen.or(listen.ok())?;
         let config = Self {
@@ -130,6 +135,7 @@ impl Config {
             tls: raw.tls,
             agents,
             users: raw.users,
+            proxy,
             notify,
             models: raw.models,
         };
@@ -145,8 +151,8 @@ impl Config {
             None
         } else if self.tls.is_none() {
             Some("[tls]")
-        } else if self.users.is_empty() {
-            Some("[[user]]")
+        } else if self.users.is_empty() && self.proxy.is_none() {
+            Some("[[user]] and no [proxy]")
         } else if self.senders().open() {
             Some("[[agent]] and no client_ca")
         } else {
@@ -172,7 +178,7 @@ impl Config {
     /// Whether requests under any host name are answered: not where everybody may read, since a web page elsewhere could
     /// give a name of its own this machine's address.
     pub(crate) fn any_host(&self) -> bool {
-        self.allow_remote || !self.users.is_empty()
+        self.allow_remote || !self.users.is_empty() || self.proxy.is_some()
     }
 }
 

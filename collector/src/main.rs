@@ -162,7 +162,11 @@ async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         store,
         policy,
         ingest: Arc::new(Ingest::new(Limits::default())),
-        access: Arc::new(Access { agents: config.senders(), users: config.people()? }),
+        access: Arc::new(Access {
+            agents: config.senders(),
+            users: config.people()?,
+            proxy: config.proxy.clone(),
+        }),
         live: Arc::default(),
         models: Arc::new(Models::load(&config.models)?),
         any_host: config.any_host(),
@@ -197,7 +201,7 @@ fn validate(arguments: &RunArguments) -> anyhow::Result<()> {
     if config.senders().open() {
         writeln!(out, "  anybody who reaches the port may send: no [[agent]] and no client_ca")?;
     }
-    if config.users.is_empty() {
+    if config.users.is_empty() && config.proxy.is_none() {
         writeln!(out, "  anybody who reaches the port may read and mark: no [[user]]")?;
     }
     Ok(())

@@ -48,7 +48,7 @@ pub(crate) async fn run(files: &[PathBuf], listen: Address) -> Result<()> {
         store,
         policy,
         ingest: Arc::new(Ingest::new(Limits::default())),
-        access: Arc::new(Access { agents: Agents::default(), users }),
+        access: Arc::new(Access { agents: Agents::default(), users, proxy: None }),
         live: Arc::default(),
         models: Arc::default(),
         any_host: false,

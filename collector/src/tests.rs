@@ -49,7 +49,8 @@ impl Server {
     }
 
     async fn start_with(directory: &Path, limits: Limits) -> Self {
-        let access = Access { agents: Agents::default(), users: Users::new(Vec::new(), false).unwrap() };
+        let access =
+            Access { agents: Agents::default(), users: Users::new(Vec::new(), false).unwrap(), proxy: None };
         Self::start_as(directory, limits, access, None).await
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::pem::PemObject;
@@ -45,7 +45,10 @@ pub(crate) enum TlsError {
 /// What connections are encrypted with.
 #[derive(Clone)]
 pub(crate) struct Tls {
+    files: Files,
     config: Arc<RwLock<Arc<ServerConfig>>>,
+    /// When the files had last changed.
+    seen: Arc<Mutex<Vec<Option<SystemTime>>>>,
 }
 
 impl Tls {
@@ -54,30 +57,39 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] now; later ones are logged and the old files stay in use.
     pub(crate) fn watch(files: Files) -> Result<Self, TlsError> {
+        let seen = Arc::new(Mutex::new(stamps(&files)));
         let config = Arc::new(RwLock::new(load(&files)?));
-        let tls = Self { config: Arc::clone(&config) };
+        let tls = Self { files, config, seen };
+        let watching = tls.clone();
         tokio::spawn(async move {
-            let mut seen = stamps(&files);
             loop {
                 tokio::time::sleep(RELOAD_INTERVAL).await;
-                let now = stamps(&files);
-                if now == seen {
-                    continue;
-                }
-                seen = now;
-                match load(&files) {
-                    Ok(new) => {
-                        *config.write().unwrap_or_else(PoisonError::into_inner) = new;
-                        info!("changed certificates are in use");
-                    }
-                    Err(error) => {
-                        let error = format!("{:#}", anyhow::Error::new(error));
-                        error!(error, "changed certificates cannot be used; the old ones stay");
-                    }
-                }
+                watching.look();
             }
         });
         Ok(tls)
+    }
+
+    /// Reads the files again if one of them has changed since the last look.
+    pub(crate) fn look(&self) {
+        let now = stamps(&self.files);
+        {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if *seen == now {
+                return;
+            }
+            *seen = now;
+        }
+        match load(&self.files) {
+            Ok(new) => {
+                *self.config.write().unwrap_or_else(PoisonError::into_inner) = new;
+                info!("changed certificates are in use");
+            }
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::new(error));
+                error!(error, "changed certificates cannot be used; the old ones stay");
+            }
+        }
     }
 
     /// For the next connection.

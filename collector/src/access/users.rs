@@ -73,7 +73,8 @@ impl Users {
     /// # Errors
     /// When the system gives no random bytes.
     pub(crate) fn new(users: Vec<User>, secure: bool) -> Result<Self, getrandom::Error> {
-        let nobody = Person { name: String::new(), role: Role::Operate, csrf: random::token()? };
+        let nobody =
+            Person { name: String::new(), role: Role::Operate, csrf: random::token()?, by_proxy: false };
         let decoy =
             if users.is_empty() { String::new() } else { hash(&random::token()?).unwrap_or_default() };
         Ok(Self {
@@ -107,7 +108,7 @@ impl Users {
             return None;
         }
         login.used = now;
-        Some(Person { name: login.name.clone(), role: login.role, csrf: login.csrf.clone() })
+        Some(Person { name: login.name.clone(), role: login.role, csrf: login.csrf.clone(), by_proxy: false })
     }
 
     /// Checks name and password; returns the value of a `Set-Cookie`.

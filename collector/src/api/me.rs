@@ -23,7 +23,7 @@ pub(crate) async fn me(State(app): State<App>, Extension(person): Extension<Pers
         "name": person.name,
         "role": person.role,
         "csrf": person.csrf,
-        "users": !app.access.users.open(),
+        "users": !app.access.users.open() && !person.by_proxy,
         "ingest": ingest,
         "version": env!("CARGO_PKG_VERSION"),
     }))

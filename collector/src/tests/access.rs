@@ -8,6 +8,7 @@ use reqwest::{Certificate, Identity};
 use super::*;
 use crate::access::users::{User, hash};
 use crate::access::{CSRF_HEADER, Role, random};
+use crate::config::{Config, Overrides};
 use crate::tls::{Files, Tls};
 
 fn agents(by_certificate: bool) -> Agents {
@@ -37,7 +38,7 @@ fn cookie(response: &Response) -> String {
 #[tokio::test]
 async fn agents_need_a_token_and_speak_for_their_nodes_alone() {
     let directory = tempfile::tempdir().unwrap();
-    let access = Access { agents: agents(false), users: Users::new(Vec::new(), false).unwrap() };
+    let access = Access { agents: agents(false), users: Users::new(Vec::new(), false).unwrap(), proxy: None };
     let server = Server::start_as(directory.path(), Limits::default(), access, None).await;
     let other = Report { node: "nn1".to_owned(), ..numbered(2) };
     let body = logs_request("dn1", vec![to_record(&report()), to_record(&other)]).encode_to_vec();
@@ -65,7 +66,8 @@ async fn agents_need_a_token_and_speak_for_their_nodes_alone() {
 #[tokio::test]
 async fn people_log_in_and_viewers_do_not_mark() {
     let directory = tempfile::tempdir().unwrap();
-    let access = Access { agents: Agents::default(), users: Users::new(users(), false).unwrap() };
+    let access =
+        Access { agents: Agents::default(), users: Users::new(users(), false).unwrap(), proxy: None };
     let server = Server::start_as(directory.path(), Limits::default(), access, None).await;
     server.send(&[report()]).await;
     for path in ["/api/sessions", "/api/me", "/api/overview", "/api/marks", "/api/live"] {
@@ -132,7 +134,7 @@ async fn a_client_certificate_speaks_for_its_node_over_tls() {
         std::fs::write(path(name), text).unwrap();
     }
     let files = Files { certificate: path("certificate"), key: path("key"), client_ca: Some(path("ca")) };
-    let access = Access { agents: agents(true), users: Users::new(Vec::new(), true).unwrap() };
+    let access = Access { agents: agents(true), users: Users::new(Vec::new(), true).unwrap(), proxy: None };
     let server =
         Server::start_as(directory.path(), Limits::default(), access, Some(Tls::watch(files).unwrap())).await;
     let client = |identity: Option<(String, String)>| {
@@ -163,4 +165,82 @@ async fn a_client_certificate_speaks_for_its_node_over_tls() {
     let stranger = client(Some((stranger.pem(), own.serialize_pem())));
     assert!(stranger.get(format!("{}/healthz", server.base)).send().await.is_err());
     server.stop().await;
+}
+
+#[tokio::test]
+async fn changed_certificates_are_used_and_unusable_ones_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let write = || {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(path("key"), made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(path("certificate"), made.cert.pem()).unwrap();
+        made.cert.pem()
+    };
+    let first = write();
+    let tls =
+        Tls::watch(Files { certificate: path("certificate"), key: path("key"), client_ca: None }).unwrap();
+    let access = Access { agents: agents(false), users: Users::new(Vec::new(), true).unwrap(), proxy: None };
+    let server = Server::start_as(directory.path(), Limits::default(), access, Some(tls.clone())).await;
+    let trusts = async |certificate: &str| {
+        let root = Certificate::from_pem(certificate.as_bytes()).unwrap();
+        let client = Client::builder().no_proxy().tls_certs_only([root]).build().unwrap();
+        client.get(format!("{}/healthz", server.base)).send().await.is_ok()
+    };
+    assert!(trusts(&first).await);
+    let second = write();
+    tls.look();
+    assert!(trusts(&second).await && !trusts(&first).await);
+    // Half of a renewal: a key that is not the certificate's.
+    std::fs::write(path("key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    tls.look();
+    assert!(trusts(&second).await);
+    let third = write();
+    tls.look();
+    assert!(trusts(&third).await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_proxy_names_people_and_nobody_else_does() {
+    let directory = tempfile::tempdir().unwrap();
+    for (peers, status) in [("\"127.0.0.0/8\"", 200), ("\"192.0.2.7\"", 401)] {
+        let text = format!("[proxy]\npeers = [{peers}]\nheader = \"x-user\"\noperators = [\"otto\"]\n");
+        let config = directory.path().join("c.toml");
+        std::fs::write(&config, text).unwrap();
+        let config = Config::load(Some(&config), Overrides::default()).unwrap();
+        assert!(config.any_host() && config.proxy.is_some());
+        let users = Users::new(Vec::new(), false).unwrap();
+        let access = Access { agents: Agents::default(), users, proxy: config.proxy };
+        let server = Server::start_as(directory.path(), Limits::default(), access, None).await;
+        server.send(&[report()]).await;
+        let me = async |names: &[&str]| {
+            let request = server.client.get(format!("{}/api/me", server.base));
+            let request = names.iter().fold(request, |request, name| request.header("x-user", *name));
+            let response = request.send().await.unwrap();
+            (response.status().as_u16(), json_body(response).await)
+        };
+        assert_eq!(me(&[]).await.0, 401);
+        assert_eq!(me(&["otto", "eve"]).await.0, 401);
+        for (name, role, may) in [("otto", "operate", 200), ("vera", "view", 403)] {
+            let (found, who) = me(&[name]).await;
+            assert_eq!(found, status);
+            if status == 200 {
+                assert_eq!(
+                    (&who["name"], &who["role"], &who["users"]),
+                    (&json!(name), &json!(role), &json!(false))
+                );
+                let put = async |csrf: &str| {
+                    let request =
+                        server.client.put(format!("{}/api/sessions/0123456789abcdef/mark", server.base));
+                    let request =
+                        request.header("x-user", name).header(CSRF_HEADER, csrf).header("content-type", JSON);
+                    request.body(r#"{"mark":"real"}"#).send().await.unwrap().status().as_u16()
+                };
+                assert_eq!(put("").await, 403);
+                assert_eq!(put(who["csrf"].as_str().unwrap()).await, may, "{name}");
+            }
+        }
+        server.stop().await;
+    }
 }

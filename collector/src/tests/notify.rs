@@ -74,7 +74,8 @@ async fn start(directory: &Path, text: &str) -> Server {
     // The reports are of 2008.
     std::fs::write(&path, format!("[notify]\nage_max_h = 1000000\n{text}")).unwrap();
     let config = Config::load(Some(&path), Overrides::default()).unwrap();
-    let access = Access { agents: Agents::default(), users: Users::new(Vec::new(), false).unwrap() };
+    let access =
+        Access { agents: Agents::default(), users: Users::new(Vec::new(), false).unwrap(), proxy: None };
     Server::start_telling(directory, Limits::default(), access, None, &config.notify).await
 }
 
@@ -233,7 +234,8 @@ async fn what_a_receiver_refuses_for_good_is_given_up_and_old_logs_are_no_news()
     let path = directory.path().join("collector.toml");
     std::fs::write(&path, text).unwrap();
     let config = Config::load(Some(&path), Overrides::default()).unwrap();
-    let access = Access { agents: Agents::default(), users: Users::new(Vec::new(), false).unwrap() };
+    let access =
+        Access { agents: Agents::default(), users: Users::new(Vec::new(), false).unwrap(), proxy: None };
     let server =
         Server::start_telling(directory.path(), Limits::default(), access, None, &config.notify).await;
     server.send(&[of_block(2)]).await;

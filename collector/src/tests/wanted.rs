@@ -82,7 +82,7 @@ async fn only_who_may_speak_for_a_node_hears_what_it_is_asked() {
     let directory = tempfile::tempdir().unwrap();
     let patterns = ["dn*"].map(|text| glob::Pattern::new(text).unwrap());
     let agents = Agents::new(HashMap::from([(random::hash(b"good token"), Arc::from(patterns))]), false);
-    let access = Access { agents, users: Users::new(Vec::new(), false).unwrap() };
+    let access = Access { agents, users: Users::new(Vec::new(), false).unwrap(), proxy: None };
     let server = Server::start_as(directory.path(), Limits::default(), access, None).await;
     for (token, node, status) in [
         ("Bearer good token", "dn1", 200),
