@@ -1,6 +1,6 @@
 //! `cargo xtask test deploy`: what is under `deploy` for programs of others, checked by those programs' own validators where
-//! they are installed: Ansible's playbooks, the Helm chart, Prometheus' rules, rsyslog's configuration. Each that is
-//! absent is told with how to get it. Nothing is installed or started.
+//! they are installed: Ansible's playbooks, the Helm chart, Prometheus' rules, the parcel for Cloudera Manager, rsyslog's
+//! configuration. Each that is absent is told with how to get it. Nothing is installed or started.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +24,7 @@ struct Validator {
     check: fn() -> Result<()>,
 }
 
-const VALIDATORS: [Validator; 4] = [
+const VALIDATORS: [Validator; 5] = [
     Validator {
         name: "ansible",
         takes: &[
@@ -42,6 +42,11 @@ const VALIDATORS: [Validator; 4] = [
         check: helm,
     },
     Validator { name: "prometheus", takes: &[("promtool", "apt-get install prometheus")], check: prometheus },
+    Validator {
+        name: "cloudera",
+        takes: &[("python3", "apt-get install python3"), ("dpkg-deb", "apt-get install dpkg")],
+        check: cloudera,
+    },
     Validator { name: "rsyslog", takes: &[("rsyslogd", "apt-get install rsyslog")], check: rsyslog },
 ];
 
@@ -140,6 +145,11 @@ fn prometheus() -> Result<()> {
         "rules",
         "blocksift.rules.test.yml",
     ]))?;
+    Ok(())
+}
+
+fn cloudera() -> Result<()> {
+    cargo::output(cargo::program("python3").arg(cargo::root().join("deploy/cloudera/test_pack.py")))?;
     Ok(())
 }
 
