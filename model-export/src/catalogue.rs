@@ -21,6 +21,7 @@ struct Row {
     logger: String,
     #[serde(default)]
     level: String,
+    #[serde(alias = "text")]
     template: String,
 }
 
@@ -40,6 +41,9 @@ struct Entry {
     bounds: Vec<i64>,
     #[serde(default)]
     gaps_ms: Vec<i64>,
+    /// Which versions have it; for people.
+    #[serde(default, rename = "versions")]
+    _versions: String,
 }
 
 /// Loggers of the NameNode: those of HDFS_v1, then those of today.
@@ -137,7 +141,7 @@ fn parse(mut reader: impl BufRead) -> Result<(Vec<Template>, Vec<Refinement>)> {
 
 impl Entry {
     fn template(self, refinements: &mut Vec<Refinement>) -> Template {
-        let Self { text, logger, level, key, parameter, bounds, gaps_ms } = self;
+        let Self { text, logger, level, key, parameter, bounds, gaps_ms, .. } = self;
         let template = Template { text, logger, level, key };
         if !bounds.is_empty() || !gaps_ms.is_empty() {
             refinements.push(Refinement { template: template.id(), parameter, bounds, gaps_ms });

@@ -1,7 +1,9 @@
-//! `model-export mine`: a catalogue from logs. The logs are read at least twice: to mine, and to see that the catalogue
+//! `model-export mine`: a catalogue from logs, or from sources. The logs are read at least twice: to mine, and to see that the catalogue
 //! matches what it was mined from; a template that does not is written vaguer.
 
+mod coverage;
 mod lines;
+mod sources;
 mod table;
 mod text;
 
@@ -28,9 +30,13 @@ const ORIGINS_MAX: usize = 64;
 /// Arguments of `mine`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Logs of any layout, plain, gzip or zstd; their order does not matter
-    #[arg(required = true, value_name = "LOG")]
+    /// Logs of any layout, plain, gzip or zstd; their order does not matter. With `--sources` nothing is mined from them;
+    /// they are looked up in the catalogue
+    #[arg(required_unless_present = "sources", value_name = "LOG")]
     logs: Vec<PathBuf>,
+    /// Take the log statements out of Java sources: jars of any number of versions, such as hadoop-hdfs-3.4.1-sources.jar
+    #[arg(long, value_name = "JAR", num_args = 1..)]
+    sources: Vec<PathBuf>,
     /// Catalogue to write, for `train --catalogue`: as JSON if its name ends in .json, else as CSV
     #[arg(short, long, value_name = "CATALOGUE")]
     out: Option<PathBuf>,
@@ -90,12 +96,30 @@ struct Found {
 /// # Errors
 /// Says which log, mask or setting is not usable, and why.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if !args.sources.is_empty() {
+        return from_sources(args);
+    }
     let found = mine(args)?;
     crate::print(&table::render(&found));
     if let Some(path) = &args.out {
         let templates: Vec<Template> = found.templates.iter().map(|row| row.template.clone()).collect();
         write(path, &catalogue::encode(&templates, is_json(path))?)?;
         crate::print(&format!("{} written, {} templates", path.display(), templates.len()));
+    }
+    Ok(())
+}
+
+/// The catalogue of the sources, and what of the logs it knows.
+fn from_sources(args: &Args) -> Result<()> {
+    let statements = sources::read(&args.sources)?;
+    crate::print(&statements.render());
+    if let Some(path) = &args.out {
+        write(path, &statements.encode(is_json(path))?)?;
+        crate::print(&format!("{} written, {} templates", path.display(), statements.rows.len()));
+    }
+    if !args.logs.is_empty() {
+        let catalogue = Catalogue::new(statements.rows.iter().map(sources::Row::template).collect());
+        crate::print(&coverage::of(&catalogue, &args.logs)?.render());
     }
     Ok(())
 }

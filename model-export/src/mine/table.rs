@@ -72,7 +72,8 @@ fn summary(found: &Found, text: &mut String) -> std::fmt::Result {
     }
 }
 
-fn printable(text: &str) -> String {
+/// With control characters as escapes, and not too long.
+pub(super) fn printable(text: &str) -> String {
     let mut printed = String::new();
     let mut rest = text.chars();
     for next in rest.by_ref().take(PRINTED_MAX) {
