@@ -11,6 +11,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
 import org.apache.hadoop.conf.Configuration;
@@ -21,6 +22,8 @@ import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.permission.FsPermission;
 import org.apache.hadoop.hdfs.DistributedFileSystem;
 import org.apache.hadoop.hdfs.client.HdfsDataOutputStream;
+import org.apache.hadoop.hdfs.protocol.DatanodeInfo;
+import org.apache.hadoop.hdfs.protocol.HdfsConstants.DatanodeReportType;
 import org.apache.hadoop.hdfs.protocol.LocatedBlock;
 
 public class Load {
@@ -178,6 +181,8 @@ public class Load {
     // ---- the injector's client
 
     static final List<Thread> writers = new ArrayList<>();
+    /** Longest wait for files to be begun or closed: the cluster is short of nodes or streams, and clients try for long. */
+    static final long PATIENCE_MS = 100_000;
 
     static void serve() throws Exception {
         say("serving");
@@ -216,10 +221,12 @@ public class Load {
             }
             case "hold": // PATH FILES SECONDS DATANODE
                 return hold(path, Integer.parseInt(words[2]), Integer.parseInt(words[3]), words[4]);
-            case "wait": // PATH
-                for (Thread writer : writers) writer.join();
+            case "wait": { // PATH: until what is held is closed, or nobody waits any longer for it
+                long end = System.nanoTime() + PATIENCE_MS * 1_000_000L;
+                for (Thread writer : writers) writer.join(Math.max(1, (end - System.nanoTime()) / 1_000_000));
                 writers.clear();
                 return "waited";
+            }
             case "recover": { // PATH
                 for (int time = 0; time < 100; time++) {
                     if (dfs.recoverLease(path)) return "recovered " + blocks(path);
@@ -231,7 +238,7 @@ public class Load {
                 for (int time = 0; time < 1_500; time++) {
                     int live = 0;
                     try {
-                        if (!dfs.isInSafeMode()) live = dfs.getDataNodeStats(org.apache.hadoop.hdfs.protocol.HdfsConstants.DatanodeReportType.LIVE).length;
+                        if (!dfs.isInSafeMode()) live = dfs.getDataNodeStats(DatanodeReportType.LIVE).length;
                     } catch (IOException error) {
                         // Not up yet.
                     }
@@ -239,6 +246,37 @@ public class Load {
                     Thread.sleep(200);
                 }
                 return "failed to see " + words[2] + " DataNodes";
+            case "measure": { // PATH FILES BYTES RATE: files written one after the other; microseconds that each took
+                StringBuilder took = new StringBuilder();
+                double due = System.nanoTime();
+                for (int file = 0; file < Integer.parseInt(words[2]); file++) {
+                    due += 1e9 / Double.parseDouble(words[4]);
+                    long wait = (long) (due - System.nanoTime());
+                    if (wait > 0) Thread.sleep(wait / 1_000_000);
+                    else due = System.nanoTime();
+                    long begin = System.nanoTime();
+                    create(new Path(path, "file-" + file), Long.parseLong(words[3]), 3, false);
+                    took.append(took.length() > 0 ? "," : "").append((System.nanoTime() - begin) / 1_000);
+                }
+                dfs.delete(path, true);
+                return "measured " + took;
+            }
+            case "policy": // PATH POLICY: where its blocks belong
+                dfs.setStoragePolicy(path, words[2]);
+                return "policy " + words[2];
+            case "refresh": // PATH: the NameNode reads which DataNodes are excluded
+                dfs.refreshNodes();
+                return "refreshed";
+            case "state": { // PATH PORT STATE: waits until the DataNode is decommissioned, or normal
+                for (int time = 0; time < 600; time++) {
+                    for (DatanodeInfo node : dfs.getDataNodeStats(DatanodeReportType.ALL)) {
+                        String state = node.isDecommissioned() ? "decommissioned" : node.isDecommissionInProgress() ? "leaving" : "normal";
+                        if (node.getXferPort() == Integer.parseInt(words[2]) && state.equals(words[3])) return "state " + state;
+                    }
+                    Thread.sleep(200);
+                }
+                return "failed to see " + words[2] + " " + words[3];
+            }
             default:
                 return "failed to know " + words[0];
         }
@@ -278,7 +316,7 @@ public class Load {
             writer.start();
             writers.add(writer);
         }
-        begun.await();
+        begun.await(PATIENCE_MS, TimeUnit.MILLISECONDS);
         StringBuilder blocks = new StringBuilder();
         for (int file = 0; file < files; file++) {
             try {

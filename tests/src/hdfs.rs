@@ -2,8 +2,8 @@
 //! `cargo xtask hdfs` drives it; `tests/hdfs` holds what the JVMs read: versions, configuration, the clients.
 //!
 //! [`artifacts`] come from Maven → [`cluster`] runs the [`node`]s of a [`Site`] → [`client`]s put load on it → a
-//! [`plan`] says which faults come → [`inject`] does that and records the [`truth`] → [`logs`] gathers what the nodes
-//! wrote, in [`disguise`], with a label for each block.
+//! [`plan`] says which faults come → [`inject`] does that and records the [`truth`], between [`upkeep`] that is healthy →
+//! [`logs`] gathers what the nodes wrote, in [`disguise`], with a label for each block.
 
 pub mod artifacts;
 pub mod card;
@@ -16,6 +16,7 @@ pub mod node;
 pub mod plan;
 pub mod replicas;
 pub mod truth;
+pub mod upkeep;
 
 use std::fs;
 use std::io;
@@ -64,6 +65,7 @@ impl Site {
         for name in ["core-site.xml", "hdfs-site.xml", "log4j.properties"] {
             fs::copy(sources.join(name), conf.join(name))?;
         }
+        fs::write(conf.join(upkeep::EXCLUDED), b"")?;
         // All are held until all are known, so that no two are equal.
         let mut held = Vec::new();
         let mut port = || -> io::Result<u16> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
-use blocksift_tests::hdfs::artifacts::{Artifacts, HADOOP};
+use blocksift_tests::hdfs::artifacts::{self, Artifacts, HADOOP};
 use blocksift_tests::hdfs::card;
 use blocksift_tests::hdfs::client::{self, Client};
 use blocksift_tests::hdfs::cluster::Cluster;
@@ -17,13 +17,13 @@ use blocksift_tests::hdfs::inject::Injector;
 use blocksift_tests::hdfs::logs::{self, FAULTS, SETTINGS, Settings};
 use blocksift_tests::hdfs::node::Known;
 use blocksift_tests::hdfs::plan::{Kind, Planned, plan};
-use blocksift_tests::hdfs::{DATANODES, Site};
+use blocksift_tests::hdfs::{DATANODES, Site, upkeep};
 use blocksift_tests::process::{Signal, poll};
 use clap::Subcommand;
 
 use crate::{cargo, stop};
 
-/// How often the cluster is looked after.
+/// How often one looks whether to end.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a cluster may take to end.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -65,6 +65,12 @@ enum What {
     },
     /// End the cluster.
     Down,
+    /// Bring the sources of the version, for `model-export mine --sources`.
+    Sources {
+        /// Folder to write the jars to.
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+    },
     /// Print what a data card says of runs in numbers.
     Card {
         /// Folders that `run` wrote.
@@ -122,6 +128,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         What::Logs { output } => gather(&Site::open(&folder)?, &artifacts()?, output),
         What::Down => down(&folder),
+        What::Sources { output } => {
+            // Maven takes it from where it runs, which need not be here.
+            let output = std::path::absolute(output)?;
+            Ok(artifacts::fetch_sources(&arguments.hadoop, &output)?)
+        }
         What::Card { runs } => {
             print!("{}", card::tables(runs)?);
             Ok(())
@@ -161,7 +172,8 @@ fn write_settings(output: &Path, hadoop: &str, load: &Load, rounds: usize) -> Re
     fs::write(&path, text).with_context(|| format!("`{}` cannot be written", path.display()))
 }
 
-fn sources() -> PathBuf {
+/// What the JVMs read.
+pub(crate) fn sources() -> PathBuf {
     cargo::root().join("tests/hdfs")
 }
 
@@ -187,7 +199,7 @@ fn up(folder: &Path, artifacts: &Artifacts) -> Result<()> {
 
 /// A cluster in a new folder, looked after while `work` goes on. Nodes die with the thread that starts them, so that is
 /// this one.
-fn tended(
+pub(crate) fn tended(
     folder: &Path,
     artifacts: &Artifacts,
     work: impl FnOnce(&Site, &AtomicBool) -> Result<()> + Send,
@@ -204,14 +216,8 @@ fn tended(
     let mut cluster = Cluster::start(&site, artifacts)?;
     thread::scope(|scope| {
         let work = scope.spawn(|| work(&site, &stop));
-        while !work.is_finished() {
-            // What works on the cluster cannot be interrupted; it ends when the cluster does.
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            cluster.tend()?;
-            thread::sleep(LOOK);
-        }
+        // What works on the cluster cannot be interrupted; it ends when the cluster does.
+        cluster.look_after(|| work.is_finished() || stop.load(Ordering::Relaxed))?;
         let ended = cluster.end();
         let done = if stop.load(Ordering::Relaxed) && !work.is_finished() {
             // Threads of a process that is told to end are not waited for: a client may wait for minutes.
@@ -268,7 +274,10 @@ fn whole(folder: &Path, artifacts: &Artifacts, load: &Load, planned: &[Planned])
         let clients = clients(site, artifacts, load, 86_400)?;
         let quiet = Duration::from_secs(load.seconds) / 2;
         thread::sleep(quiet);
+        let mut client = Client::serving(site, artifacts, "upkeep")?;
+        upkeep::move_blocks(site, artifacts, &mut client)?;
         inject(site, &mut injector, planned)?;
+        upkeep::decommission(site, &mut client, "dn1")?;
         thread::sleep(quiet);
         // None dies in the middle of a write, which would be one more fault.
         for client in clients {
@@ -286,7 +295,8 @@ fn inject(site: &Site, injector: &mut Injector, planned: &[Planned]) -> Result<(
     let mut file = File::options().create(true).append(true).open(site.folder.join(FAULTS))?;
     for planned in planned {
         thread::sleep(Duration::from_millis(planned.rest_ms));
-        let fault = injector.inject(planned)?;
+        let what = || format!("{} on dn{} cannot be injected", planned.kind.name(), planned.node);
+        let fault = injector.inject(planned).with_context(what)?;
         writeln!(file, "{}", serde_json::to_string(&fault)?)?;
         let seconds = (fault.end_ms - fault.begin_ms) / 1_000;
         println!("{} on {}: {} blocks, {seconds} s", fault.kind.name(), fault.node, fault.blocks.len());

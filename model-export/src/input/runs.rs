@@ -2,12 +2,17 @@
 //! by the detector itself, as an agent reads them: each node's log by one of its own, and all of them by one that sees
 //! the whole cluster. What is borderline is left out.
 //!
+//! Records without a block are sessions of the node, a window of time each, where the tokenizer asks for them ([`windows`]).
+//!
 //! An agent scores a session whenever it falls silent, so a node's part of a healthy block is also there as it was in front
 //! of each silence: a file that is still open is healthy.
+
+mod windows;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Read;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -37,6 +42,8 @@ pub(crate) struct Runs {
     pub(crate) wholes: Sessions,
     /// Of each node.
     pub(crate) nodes: Sessions,
+    /// Of each node's records without a block, by window.
+    pub(crate) windows: Sessions,
     /// Blocks left out, since nobody can say what they are.
     pub(crate) borderline: usize,
 }
@@ -59,10 +66,13 @@ pub(crate) fn read(folders: &[PathBuf], catalogue: &[Template], tokenizer: &Toke
         for report in reports(&bytes, catalogue, tokenizer)? {
             add(&mut runs.wholes, &run, None, &report, &labels);
         }
+        let faults = windows::faults(folder)?;
         for (node, bytes) in &logs {
-            for report in reports(&[bytes], catalogue, tokenizer)? {
-                add(&mut runs.nodes, &run, Some(node), &report, &labels);
+            let reports = reports(&[bytes], catalogue, tokenizer)?;
+            for report in &reports {
+                add(&mut runs.nodes, &run, Some(node), report, &labels);
             }
+            windows::add(&mut runs.windows, &run, node, &reports, &faults);
         }
     }
     if runs.wholes.list.is_empty() {
@@ -71,18 +81,17 @@ pub(crate) fn read(folders: &[PathBuf], catalogue: &[Template], tokenizer: &Toke
     Ok(runs)
 }
 
-/// The statements that the built-in catalogue has for events of blocks in these runs, the most frequent first.
+/// The statements that the built-in catalogue has for events of blocks in these runs, and for those of nodes if there are
+/// windows of them; the most frequent first.
 ///
 /// # Errors
 /// As [`read`].
-pub(crate) fn templates(folders: &[PathBuf]) -> Result<Vec<Template>> {
+pub(crate) fn templates(folders: &[PathBuf], node_window_ms: Option<NonZeroU32>) -> Result<Vec<Template>> {
     let mut found: BTreeMap<String, (u64, Template)> = BTreeMap::new();
-    let nothing = TokenizerSpec::plain(1, Vec::new());
+    let nothing = TokenizerSpec { node_window_ms, ..TokenizerSpec::plain(1, Vec::new()) };
     for folder in folders {
         for (_, bytes) in logs(folder)? {
-            for report in
-                reports(&[&bytes], &[], &nothing)?.into_iter().filter(|report| !report.block.is_empty())
-            {
+            for report in reports(&[&bytes], &[], &nothing)? {
                 for event in report.events {
                     let (level, logger) = (event.level, event.logger);
                     let template = || Template { text: event.text.clone(), logger, level, key: None };
@@ -114,7 +123,6 @@ fn add(sessions: &mut Sessions, run: &str, node: Option<&str>, report: &Report, 
             return;
         }
     };
-    let time_ms = |time: &str| time.parse::<jiff::Timestamp>().map_or(0, |time| time.as_millisecond());
     let times: Vec<i64> = report.events.iter().map(|event| time_ms(&event.time)).collect();
     let tokens: Vec<Token> = report.events.iter().map(|event| event.token).collect();
     let mut ends = vec![tokens.len()];
@@ -135,6 +143,11 @@ fn add(sessions: &mut Sessions, run: &str, node: Option<&str>, report: &Report, 
             tokens: tokens.iter().take(end).copied().collect(),
         });
     }
+}
+
+/// Milliseconds since 1970.
+fn time_ms(time: &str) -> i64 {
+    time.parse::<jiff::Timestamp>().map_or(0, |time| time.as_millisecond())
 }
 
 /// Every session of the logs as it is at their end.
@@ -254,8 +267,9 @@ mod tests {
             "labels.csv.zst",
             "BlockId,Label,Kind\nblk_1,Anomaly,kill_client\nblk_2,Borderline,\nblk_3,Normal,\n",
         );
+        fs::write(folder.path().join("faults.ndjson"), "").unwrap();
         let folders = [folder.path().to_path_buf()];
-        let templates = templates(&folders).unwrap();
+        let templates = templates(&folders, None).unwrap();
         assert_eq!(templates.iter().map(|template| template.key.unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
         let vocabulary: Vec<_> = templates.iter().map(Template::id).collect();
         let spec = TokenizerSpec::plain(8, vocabulary);

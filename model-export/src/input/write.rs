@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -30,6 +31,12 @@ pub(crate) struct Args {
     /// With --runs: write what each node saw to this file, for `--node-sessions`
     #[arg(long, value_name = "FILE", requires = "runs")]
     nodes: Option<PathBuf>,
+    /// With --runs: records that name no block are sessions of their node, one for each so many seconds of the log's time
+    #[arg(long, value_name = "SECONDS", requires = "windows", value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    node_window: Option<u32>,
+    /// With --node-window: write those sessions to this file
+    #[arg(long, value_name = "FILE", requires = "node_window", requires = "runs")]
+    windows: Option<PathBuf>,
     /// What the column `source` says
     #[arg(long, default_value = "site")]
     name: String,
@@ -46,15 +53,16 @@ pub(crate) struct Args {
 /// # Errors
 /// Says which file is not usable, and why.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let node_window_ms = args.node_window.and_then(|seconds| NonZeroU32::new(seconds * 1_000));
     let (catalogue, refinements) = match (args.runs.is_empty(), &args.catalogue) {
-        (false, None) => (runs::templates(&args.runs)?, Vec::new()),
+        (false, None) => (runs::templates(&args.runs, node_window_ms)?, Vec::new()),
         (_, path) => crate::catalogue::read_refined(path.as_deref())?,
     };
     if let Some(path) = &args.write_catalogue {
         crate::write(path, &crate::catalogue::encode(&catalogue, true)?)?;
     }
     let vocabulary = catalogue.iter().map(Template::id).collect();
-    let spec = TokenizerSpec { refinements, ..TokenizerSpec::plain(1, vocabulary) };
+    let spec = TokenizerSpec { refinements, node_window_ms, ..TokenizerSpec::plain(1, vocabulary) };
     let tokenizer = spec.tokenizer();
     let written = |path: &Path, sessions: &Sessions| write(args, path, sessions, &catalogue, &tokenizer);
     if args.runs.is_empty() {
@@ -63,6 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let runs = runs::read(&args.runs, &catalogue, &spec)?;
     crate::print(&format!("{} blocks are borderline and left out", runs.borderline));
     written(&args.out, &runs.wholes)?;
+    args.windows.as_deref().map_or(Ok(()), |path| written(path, &runs.windows))?;
     args.nodes.as_deref().map_or(Ok(()), |path| written(path, &runs.nodes))
 }
 

@@ -86,6 +86,26 @@ impl Artifacts {
     }
 }
 
+/// Brings the sources of what the nodes run, jars with the version in their names, into `output`.
+///
+/// # Errors
+/// Says in one line what is missing.
+pub fn fetch_sources(version: &str, output: &Path) -> io::Result<()> {
+    for artifact in ["hadoop-hdfs", "hadoop-common", "hadoop-auth", "hadoop-hdfs-client"] {
+        // Older versions have the client among the rest.
+        if artifact == "hadoop-hdfs-client" && version.starts_with("2.7.") {
+            continue;
+        }
+        let mut maven = Command::new("mvn");
+        maven
+            .args(["-q", "-B", "dependency:copy"])
+            .arg(format!("-Dartifact=org.apache.hadoop:{artifact}:{version}:jar:sources"))
+            .arg(format!("-DoutputDirectory={}", output.display()));
+        said(&mut maven, "Maven cannot bring Hadoop's sources")?;
+    }
+    Ok(())
+}
+
 /// Runs a command; its failure is one line.
 fn said(command: &mut Command, what: &str) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -14,6 +15,8 @@ use super::node::{self, Known};
 use super::{NAMENODE, Site};
 use crate::process::poll;
 
+/// How often the nodes are looked after.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long nodes may take to end when asked to.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -68,6 +71,18 @@ impl Cluster {
             if child.is_none() && !node::held(&self.site.node_folder(name)) {
                 *child = Some(start(&self.site, &self.artifacts, name)?);
             }
+        }
+        Ok(())
+    }
+
+    /// Looks after the nodes until `is_over`.
+    ///
+    /// # Errors
+    /// As [`tend`](Self::tend).
+    pub fn look_after(&mut self, is_over: impl Fn() -> bool) -> io::Result<()> {
+        while !is_over() {
+            self.tend()?;
+            thread::sleep(LOOK);
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ pub fn files(site: &Site, node: &str, block: i64) -> io::Result<(PathBuf, PathBu
 /// Folders of the block pools on each volume of `node`: `data*/current/BP-*/current`.
 pub fn pools(site: &Site, node: &str) -> impl Iterator<Item = PathBuf> + use<> {
     let folder = site.node_folder(node);
-    ["data1", "data2"].into_iter().flat_map(move |volume| {
+    ["data1", "data2", "data3"].into_iter().flat_map(move |volume| {
         let current = folder.join(volume).join("current");
         let entries = fs::read_dir(current).into_iter().flatten().flatten();
         entries
