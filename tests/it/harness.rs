@@ -219,6 +219,14 @@ impl Node {
         Self::made(Self::NAME, collector, idle_timeout_s, "")
     }
 
+    /// One that follows a log of another program, and its rotations, and takes the model that fits.
+    pub(crate) fn following(name: &str, collector: SocketAddr, log: &Path) -> Self {
+        let node = Self::made(name, collector, 5, "");
+        node.reconfigure("model = \"hdfs-v1\"\n", "");
+        node.reconfigure(&node.log().display().to_string(), &log.display().to_string());
+        node
+    }
+
     fn made(name: &str, collector: SocketAddr, idle_timeout_s: i64, sessions: &str) -> Self {
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("logs")).unwrap();

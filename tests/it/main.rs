@@ -24,6 +24,7 @@ mod disk;
 mod doctor;
 mod harness;
 mod inputs;
+mod live;
 mod mining;
 mod plugin;
 mod public_log;

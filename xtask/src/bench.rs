@@ -5,6 +5,7 @@ mod agent;
 mod collector;
 mod detector;
 mod figures;
+mod hdfs;
 mod plugin;
 mod rivals;
 mod table;
@@ -37,6 +38,8 @@ enum Bench {
     Collector(collector::Arguments),
     /// The detector's stages on one core, over logs of Hadoop of 2008 and of Hadoop 3.
     Detector(detector::Arguments),
+    /// What writes to a real HDFS take with and without an agent on each of its nodes, in turns.
+    Hdfs(hdfs::Arguments),
     /// The plugin natively, in wasmtime and in WAMR: each record in each mode, loading, the first record, memory.
     Plugin(plugin::Arguments),
 }
@@ -48,6 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Bench::Agent(arguments) => agent::run(arguments, &mut figures)?,
         Bench::Collector(arguments) => collector::run(arguments, &mut figures)?,
         Bench::Detector(arguments) => detector::run(arguments, &mut figures)?,
+        Bench::Hdfs(arguments) => hdfs::run(arguments, &mut figures)?,
         Bench::Plugin(arguments) => plugin::run(arguments, &mut figures)?,
     }
     arguments.json.as_deref().map_or(Ok(()), |path| figures.write(path))

@@ -12,7 +12,7 @@ use crate::{cargo, deploy, packages, tidy, wasm};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Steps to run; all but `packages` when none is named.
+    /// Steps to run; when none is named, all but those that take minutes.
     #[arg(value_name = "STEP")]
     steps: Vec<Step>,
     /// Build for wasm with the compiler of Debian's packages even where rustup has the target.
@@ -42,6 +42,8 @@ enum Step {
     Deploy,
     /// The packages, on a Debian of their own; takes root and minutes, so only when it is named.
     Packages,
+    /// Agents on the nodes of a real HDFS in which faults are injected; takes minutes, so only when it is named.
+    Hdfs,
 }
 
 /// How a step ended that did not fail.
@@ -57,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (mut passed, mut skipped) = (0, 0);
     for step in Step::value_variants() {
         let wanted = match arguments.steps.as_slice() {
-            [] => *step != Step::Packages,
+            [] => !matches!(step, Step::Packages | Step::Hdfs),
             named => named.contains(step),
         };
         if !wanted {
@@ -102,6 +104,11 @@ fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
         Step::Deny => deny(),
         Step::Deploy => deploy::check(),
         Step::Packages => packages::check(),
+        Step::Hdfs => {
+            let arguments =
+                ["test", "--workspace", "--test", "it", "live::", "--", "--ignored", "--nocapture"];
+            passed(cargo::cargo().args(arguments))
+        }
     }
 }
 

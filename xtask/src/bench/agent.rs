@@ -120,7 +120,7 @@ fn measure(arguments: &Arguments, binaries: &Path, folder: &Path) -> Result<Seen
     Ok(Seen { busy, resident, resident_max, idle, summary, lines_per_second })
 }
 
-fn start_collector(binaries: &Path, folder: &Path) -> Result<(Process, SocketAddr)> {
+pub(super) fn start_collector(binaries: &Path, folder: &Path) -> Result<(Process, SocketAddr)> {
     let program = binaries.join("blocksift-collector");
     let database = folder.join("collector.sqlite").into_os_string();
     let arguments = ["--listen".into(), "127.0.0.1:0".into(), "--database".into(), database];
@@ -181,7 +181,7 @@ fn count(summary: &Value, name: &str) -> u64 {
     summary[name].as_u64().unwrap_or(0)
 }
 
-fn end(process: &mut Process) -> Result<()> {
+pub(super) fn end(process: &mut Process) -> Result<()> {
     let status = process.end(PATIENCE)?;
     if !status.success() {
         bail!("{} failed ({status}); it printed:\n{}", process.name().to_owned(), process.output());
