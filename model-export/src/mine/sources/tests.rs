@@ -1,3 +1,5 @@
+//! Statements of small classes, and what becomes of jars.
+
 use super::*;
 
 /// Texts with level and logger, of classes in files of one version.
