@@ -1,6 +1,6 @@
 //! `cargo xtask test deploy`: what is under `deploy` for programs of others, checked by those programs' own validators where
-//! they are installed: Ansible's playbooks, the Helm chart, Prometheus' rules, the parcel for Cloudera Manager, rsyslog's
-//! configuration. Each that is absent is told with how to get it. Nothing is installed or started.
+//! they are installed: Ansible's playbooks, the Helm chart, Prometheus' rules, the parcel for Cloudera Manager, the job for
+//! Spark, rsyslog's configuration. Each that is absent is told with how to get it. Nothing is installed.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +24,7 @@ struct Validator {
     check: fn() -> Result<()>,
 }
 
-const VALIDATORS: [Validator; 5] = [
+const VALIDATORS: [Validator; 6] = [
     Validator {
         name: "ansible",
         takes: &[
@@ -46,6 +46,11 @@ const VALIDATORS: [Validator; 5] = [
         name: "cloudera",
         takes: &[("python3", "apt-get install python3"), ("dpkg-deb", "apt-get install dpkg")],
         check: cloudera,
+    },
+    Validator {
+        name: "spark",
+        takes: &[("spark-submit", "pip install pyspark"), ("zstd", "apt-get install zstd")],
+        check: spark,
     },
     Validator { name: "rsyslog", takes: &[("rsyslogd", "apt-get install rsyslog")], check: rsyslog },
 ];
@@ -150,6 +155,15 @@ fn prometheus() -> Result<()> {
 
 fn cloudera() -> Result<()> {
     cargo::output(cargo::program("python3").arg(cargo::root().join("deploy/cloudera/test_pack.py")))?;
+    Ok(())
+}
+
+fn spark() -> Result<()> {
+    let built = |profile: &str| cargo::target_folder().join(profile).join("blocksift-agent");
+    let agent = ["release", "debug"].into_iter().map(built).find(|agent| agent.is_file());
+    let agent = agent.context("there is no agent to pipe through; `cargo build --bin blocksift-agent`")?;
+    let test = cargo::root().join("deploy/spark/test_detect.py");
+    cargo::output(cargo::program("python3").arg(test).env("BLOCKSIFT_AGENT", agent))?;
     Ok(())
 }
 
