@@ -11,7 +11,7 @@ use wasmparser::{ExternalKind, Parser, Payload, Validator, WasmFeatures};
 
 /// What the module is compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
-/// Names [`FLAGS`] to cargo.
+/// Names [`flags`] to cargo.
 const FLAGS_VARIABLE: &str = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS";
 /// Memory that the module may take, 128 MiB; and no names of functions, which profile settings leave in.
 const FLAGS: &str = "-C link-arg=--max-memory=134217728 -C link-arg=--strip-all";
@@ -84,7 +84,29 @@ impl Host {
 pub fn plugin_arguments(command: &mut Command, target: &Path, host: Host) {
     command.args(["build", "--profile", "plugin", "--target", TARGET, "--package", "blocksift-plugin"]);
     command.args(["--no-default-features", "--features", host.name()]);
-    command.arg("--target-dir").arg(target.join("wasm")).env(FLAGS_VARIABLE, FLAGS);
+    command.arg("--target-dir").arg(target.join("wasm")).env(FLAGS_VARIABLE, flags());
+}
+
+/// [`FLAGS`], and names for the machine's folders, so that the same sources give the same module wherever they lie. Cargo
+/// leaves these names out of its hashes: what is built already stays as it is.
+fn flags() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned);
+    let mut flags = FLAGS.to_owned();
+    for (from, to) in [(root, "/blocksift"), (cargo_home(), "/cargo")] {
+        // Cargo takes the variable apart at blanks, so a folder with one keeps its name.
+        let from = from.and_then(|from| from.into_os_string().into_string().ok());
+        if let Some(from) = from.filter(|from| !from.contains(char::is_whitespace)) {
+            flags += &format!(" --remap-path-prefix={from}={to}");
+        }
+    }
+    flags
+}
+
+/// Where cargo keeps the sources that it has fetched. `None` if neither `CARGO_HOME` nor `HOME` is set.
+#[must_use]
+pub fn cargo_home() -> Option<PathBuf> {
+    let of_user = || env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(of_user)
 }
 
 /// Puts the module that was built last where no other host's takes its place; returns where.

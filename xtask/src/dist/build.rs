@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use blocksift_tests::wasm::cargo_home;
 
 use super::{PACKAGES, Release};
 use crate::cargo;
@@ -24,8 +25,9 @@ pub(super) fn binaries(target: Option<&str>, release: &Release) -> Result<PathBu
     for package in &PACKAGES {
         command.args(["--package", package.name]);
     }
+    let home = cargo_home().context("neither CARGO_HOME nor HOME is set")?;
     // Cargo leaves these out of its hashes, so that the folder does not get into them either.
-    let places = [(cargo::root(), "/blocksift"), (cargo_home()?, "/cargo")];
+    let places = [(cargo::root(), "/blocksift"), (home, "/cargo")];
     let rust = places.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
     let c = places.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()));
     command.env("CARGO_ENCODED_RUSTFLAGS", rust.collect::<Vec<_>>().join("\u{1f}"));
@@ -48,14 +50,6 @@ fn suitable() -> Result<String> {
         "not static: that takes `rustup target add {musl}` and `apt-get install musl-tools`; the binaries need this machine's C library or a newer one"
     );
     Ok(format!("{}-unknown-linux-gnu", env::consts::ARCH))
-}
-
-fn cargo_home() -> Result<PathBuf> {
-    if let Some(home) = env::var_os("CARGO_HOME") {
-        return Ok(PathBuf::from(home));
-    }
-    let home = env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
-    Ok(Path::new(&home).join(".cargo"))
 }
 
 /// A copy of a program without its symbols.
