@@ -75,7 +75,8 @@ class Job(unittest.TestCase):
         subprocess.run(["gzip", cls.files[0]], check=True)
         cls.files[0] = cls.files[0].with_suffix(".log.gz")
         os.environ["PYSPARK_PYTHON"] = sys.executable
-        cls.context = SparkContext("local[2]", "test_detect")
+        # Here the job is a module, which the workers import.
+        cls.context = SparkContext("local[2]", "test_detect", pyFiles=[detect.__file__])
         cls.addClassCleanup(cls.context.stop)
 
     def single(self, node, files):

@@ -159,8 +159,12 @@ fn cloudera() -> Result<()> {
 }
 
 fn spark() -> Result<()> {
-    let built = |profile: &str| cargo::target_folder().join(profile).join("blocksift-agent");
-    let agent = ["release", "debug"].into_iter().map(built).find(|agent| agent.is_file());
+    let built = |profile: &str| {
+        let agent = cargo::target_folder().join(profile).join("blocksift-agent");
+        Some((agent.metadata().ok()?.modified().ok()?, agent))
+    };
+    // The one that was built last: the other may be of long ago.
+    let agent = ["release", "debug"].into_iter().filter_map(built).max().map(|(_, agent)| agent);
     let agent = agent.context("there is no agent to pipe through; `cargo build --bin blocksift-agent`")?;
     let test = cargo::root().join("deploy/spark/test_detect.py");
     cargo::output(cargo::program("python3").arg(test).env("BLOCKSIFT_AGENT", agent))?;
