@@ -54,7 +54,8 @@ pub(super) fn add(sessions: &mut Sessions, run: &str, node: &str, reports: &[Rep
         let Some(kind) = label(node, start_ms, end_ms, begin, faults) else { continue };
         sessions.add(Session {
             block: format!("{run}/{node}/{start_ms}"),
-            node: Some(node.to_owned()),
+            // A session of its own, not what a node saw of one.
+            node: None,
             abnormal: kind.is_some(),
             kind: kind.unwrap_or_default().to_owned(),
             natural: true,
