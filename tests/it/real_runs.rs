@@ -19,7 +19,7 @@ fn faults_of_a_real_cluster_are_flagged_and_healthy_blocks_are_not() {
 
 #[test]
 fn so_are_those_of_a_version_that_the_model_never_saw() {
-    // Of 13 kinds; logs of Hadoop 2.10 name no block whose checksums are damaged.
+    // Of 13 kinds; logs of Hadoop 2.10 say nothing of damaged checksums.
     judge(&Path::new(RUNS).join("41"), 0.9, 11);
 }
 
