@@ -58,30 +58,30 @@ impl Tail {
             return if begins { Ok(Seen::Replaced) } else { file.seen(found, now_ms) };
         };
         file.keep_copy(found, now_ms);
-        if found.size == file.now().size {
-            // Where a large copy ends, its original is truncated within a moment; if not, it is someone's backup.
-            let short = found.size < Fingerprint::BYTES_MAX.into();
-            if !short || file.quiet_ms(now_ms) < END_AFTER_MS {
-                return Ok(Seen::Same);
-            }
-        }
         let Some(mut content) = Content::open(&found.path, found.identity)? else { return Ok(Seen::Same) };
+        let unchanged = found.size == file.now().size;
+        // Where a large copy ends, its original is truncated within a moment; if not, it is someone's backup.
+        let short = found.size < Fingerprint::BYTES_MAX.into();
+        if unchanged && (!short || file.quiet_ms(now_ms) < END_AFTER_MS) {
+            // Or another file with its inode, and its size.
+            return Ok(if content.fits(file.now())? { Seen::Same } else { Seen::Replaced });
+        }
         let original = self.files.iter_mut().find(|file| file.id() == of);
         let followed = original.as_ref().map(|file| file.now().clone());
         let followed = followed.filter(|saved| saved.phase == Phase::Followed);
         let still = original.and_then(|file| compare(&mut content, found.size, file)).transpose()?;
         let Some(file) = self.files.get_mut(index) else { return Ok(Seen::Same) };
-        if found.size == file.now().size {
+        if still != Some(Likeness::Copy) && !content.fits(file.now())? {
+            // Another file with its inode.
+            return Ok(Seen::Replaced);
+        }
+        if unchanged {
             if still != Some(Likeness::Copy) {
                 // After a long time without a look its original may be truncated by now, which this look tells.
                 return Ok(Seen::Same);
             }
             file.stand_alone(0);
             return file.seen(found, now_ms);
-        }
-        if still != Some(Likeness::Copy) && !content.fits(file.now())? {
-            // Another file with its inode.
-            return Ok(Seen::Replaced);
         }
         match (still, followed) {
             (Some(Likeness::Copy), _) => {

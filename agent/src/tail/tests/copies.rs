@@ -62,6 +62,25 @@ fn a_copy_that_is_seen_before_the_truncation_is_not_read_twice() {
 }
 
 #[test]
+fn a_file_with_a_copys_inode_and_size_is_read() {
+    for (first, other) in
+        [(lines("first"), lines("other")), ("first line\n".to_owned(), "other line\n".to_owned())]
+    {
+        let mut scene = Scene::new();
+        scene.append("a.log", &first);
+        assert_eq!(scene.text(1), first);
+        scene.copy("a.log", "a.log.1");
+        assert_eq!(scene.text(1), "");
+        scene.restart();
+        // Its original and it were deleted meanwhile, and the next file got its inode.
+        fs::remove_file(scene.path("a.log")).unwrap();
+        fs::write(scene.path("a.log.1"), &other).unwrap();
+        assert_eq!(scene.text(3), other);
+        assert!(scene.gaps.is_empty());
+    }
+}
+
+#[test]
 fn a_copy_that_is_finished_and_its_original_truncated_between_two_looks_is_not_read_twice() {
     let mut scene = Scene::new();
     let text = lines("first");
