@@ -124,13 +124,9 @@ pub(crate) fn load(files: &Files) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let mut roots = RootCertStore::empty();
-            let (added, _) = roots.add_parsable_certificates(self::certificates(path)?);
-            if added == 0 {
-                return Err(TlsError::NoAuthority { path: path.clone() });
-            }
+            let roots = Arc::new(authorities(path)?);
             // People come without one.
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
                 .allow_unauthenticated()
                 .build()
                 .map_err(|source| TlsError::Authorities { path: path.clone(), source })?;
@@ -140,6 +136,16 @@ pub(crate) fn load(files: &Files) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = builder.with_single_cert(certificates, key).map_err(pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The authorities in a PEM file.
+///
+/// # Errors
+/// [`TlsError::Read`] or [`TlsError::NoAuthority`].
+pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(certificates(path)?);
+    if added == 0 { Err(TlsError::NoAuthority { path: path.to_owned() }) } else { Ok(roots) }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
 use super::deliver::Outcome;
 use super::{Notice, message};
+use crate::tls::{self, TlsError};
 
 /// From connecting to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,10 +31,8 @@ pub(crate) struct Target {
 /// The receiver cannot be reached as it is configured.
 #[derive(Debug, Error)]
 pub(crate) enum HttpError {
-    #[error(
-        "`{path}` holds no certificates that can be read as PEM; is it there, and readable by this user?"
-    )]
-    Authorities { path: PathBuf },
+    #[error(transparent)]
+    Authorities(#[from] TlsError),
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
     #[error("the HTTP client cannot be set up")]
@@ -56,7 +53,7 @@ impl Post {
     pub(crate) fn new(target: Target) -> Result<Self, HttpError> {
         let roots = match &target.ca {
             _ if target.url.scheme() != "https" => RootCertStore::empty(),
-            Some(path) => authorities(path)?,
+            Some(path) => tls::authorities(path)?,
             None => {
                 let mut roots = RootCertStore::empty();
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -64,7 +61,7 @@ impl Post {
             }
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
@@ -74,7 +71,7 @@ impl Post {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
             .user_agent(concat!("blocksift-collector/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(config)
             .build()?;
         Ok(Self { target, client })
     }
@@ -121,15 +118,6 @@ impl Post {
             }
         }
     }
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, HttpError> {
-    let unusable = || HttpError::Authorities { path: path.to_owned() };
-    let mut roots = RootCertStore::empty();
-    let found = CertificateDer::pem_file_iter(path).map_err(|_| unusable())?;
-    let found = found.collect::<Result<Vec<_>, _>>().map_err(|_| unusable())?;
-    let (added, _) = roots.add_parsable_certificates(found);
-    if added == 0 { Err(unusable()) } else { Ok(roots) }
 }
 
 fn authorization(path: &Path) -> Option<HeaderValue> {
