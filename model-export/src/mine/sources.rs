@@ -24,8 +24,8 @@ use tree::Source;
 
 /// Bytes of a source that are read; Hadoop's largest one has a tenth of it.
 const SOURCE_BYTES_MAX: u64 = 8 << 20;
-/// Letters and digits that a template's constants need, to say anything.
-const CONSTANT_MIN: usize = 5;
+/// Letters and digits that a template's constants need: `%s: %s` is in too many calls to tell one.
+const CONSTANTS_MIN: usize = 5;
 
 /// What the sources say.
 #[derive(Debug, Default)]
@@ -180,21 +180,6 @@ fn unpack(jar: &Path) -> Result<Vec<Source>> {
         bail!("`{shown}` holds no Java sources; Maven has them under the classifier `sources`");
     }
     Ok(sources)
-}
-
-/// Whether a template has enough that is constant.
-fn says_something(text: &str) -> bool {
-    let mut constant = 0;
-    let mut inside = false;
-    for sign in text.chars() {
-        match sign {
-            '<' => inside = true,
-            '>' => inside = false,
-            _ if !inside && sign.is_alphanumeric() => constant += 1,
-            _ => {}
-        }
-    }
-    constant >= CONSTANT_MIN
 }
 
 #[cfg(test)]

@@ -99,11 +99,17 @@ fn wildcard(text: &str, wildcards: &[String]) -> Option<(&'static str, usize)> {
 
 /// Whether a text has a letter or digit that is no wildcard's; one without fits nearly everything.
 pub(super) fn says_something(text: &str) -> bool {
+    constants(text) > 0
+}
+
+/// Letters and digits of a text that are no wildcard's.
+pub(super) fn constants(text: &str) -> usize {
     let mut inside = false;
-    text.chars().any(|next| {
+    let constant = text.chars().filter(|&next| {
         inside = (inside || next == '<') && next != '>';
         !inside && next.is_alphanumeric()
-    })
+    });
+    constant.count()
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Calls of loggers: which one, at which level, and what they say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::program::{ClassId, Program, TYPES, members};
 use super::text::{Piece, Scope, Style, template};
 use super::tree::Term;
-use super::{Statement, says_something};
+use super::{CONSTANTS_MIN, Statement};
+use crate::mine::text::constants;
 
 /// Methods of loggers, with their levels.
 const LEVELS: [(&str, &str); 6] = [
@@ -34,9 +36,9 @@ pub(super) fn statements(program: &Program<'_>) -> (BTreeSet<Statement>, usize, 
     let mut found = BTreeSet::new();
     let (mut calls, mut vague) = (0, 0);
     let mut forwarders: BTreeMap<&str, Vec<Forwarder>> = BTreeMap::new();
-    for (scope, call) in invocations(program) {
-        let name = call.part_text("name");
-        let Some((_, level)) = LEVELS.iter().find(|(method, _)| *method == name) else { continue };
+    let level_of = |name: &str| LEVELS.iter().find(|(method, _)| *method == name).map(|(_, level)| *level);
+    for (scope, call) in invocations(program, |name| level_of(name).is_some()) {
+        let Some(level) = level_of(call.part_text("name")) else { continue };
         let Some(logger) = call.part("object").and_then(|object| logger(&scope, object, 0)) else { continue };
         let arguments = arguments(call);
         let Some(message) = arguments.first() else { continue };
@@ -49,7 +51,7 @@ pub(super) fn statements(program: &Program<'_>) -> (BTreeSet<Statement>, usize, 
         }
         vague += usize::from(!say(&scope, &arguments, level, &logger, &mut found));
     }
-    for (scope, call) in invocations(program) {
+    for (scope, call) in invocations(program, |name| forwarders.contains_key(name)) {
         let of_name = forwarders.get(call.part_text("name")).into_iter().flatten();
         let reached = program.reached(scope.class);
         for forwarder in of_name.filter(|forwarder| reached.contains(&forwarder.class)) {
@@ -61,18 +63,26 @@ pub(super) fn statements(program: &Program<'_>) -> (BTreeSet<Statement>, usize, 
     (found, calls, vague)
 }
 
-/// Every call of a method, with where it stands.
+/// Every call of a method whose name is wanted, with where it stands.
 fn invocations<'p, 'a>(
     program: &'p Program<'a>,
-) -> impl Iterator<Item = (std::rc::Rc<Scope<'p, 'a>>, Term<'a>)> {
-    program.classes.iter().enumerate().flat_map(move |(id, class)| {
-        let members = members(class.declaration).into_iter().filter(|member| !TYPES.contains(&member.kind()));
-        members.flat_map(move |member| {
-            let scope = std::rc::Rc::new(Scope::new(program, id, member));
-            let calls = member.all().into_iter().filter(|term| term.kind() == "method_invocation");
-            calls.map(move |call| (std::rc::Rc::clone(&scope), call))
-        })
-    })
+    is_wanted: impl Fn(&str) -> bool,
+) -> Vec<(Rc<Scope<'p, 'a>>, Term<'a>)> {
+    let mut found = Vec::new();
+    for (id, class) in program.classes.iter().enumerate() {
+        for member in members(class.declaration).into_iter().filter(|member| !TYPES.contains(&member.kind()))
+        {
+            let is_call =
+                |term: &Term<'_>| term.kind() == "method_invocation" && is_wanted(term.part_text("name"));
+            let mut calls = member.all().into_iter().filter(is_call).peekable();
+            // Most members have none, and are not looked through for their variables.
+            if calls.peek().is_some() {
+                let scope = Rc::new(Scope::new(program, id, member));
+                found.extend(calls.map(|call| (Rc::clone(&scope), call)));
+            }
+        }
+    }
+    found
 }
 
 fn arguments(call: Term<'_>) -> Vec<Term<'_>> {
@@ -98,7 +108,7 @@ fn say<'a>(
     let mut said = false;
     for pieces in texts {
         let text = template(&pieces);
-        if says_something(&text) {
+        if constants(&text) >= CONSTANTS_MIN {
             said = true;
             found.insert(Statement { text, level, logger: logger.to_owned() });
         }

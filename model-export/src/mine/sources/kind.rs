@@ -3,6 +3,7 @@
 use super::program::ClassId;
 use super::text::{Piece, Pieces, Scope};
 use super::tree::Term;
+use crate::mine::text::ANY;
 
 /// Types of whole numbers.
 const NUMBERS: [&str; 8] =
@@ -37,7 +38,7 @@ impl<'a> Scope<'_, 'a> {
     pub(super) fn hole(&self, term: Term<'a>, depth: usize) -> Pieces {
         let kind = self.kind(term, depth).unwrap_or_default();
         let wildcard = wildcard(&kind, hint(term));
-        if wildcard == "<*>" && self.is_on_several_lines(&kind) {
+        if wildcard == ANY && self.is_on_several_lines(&kind) {
             return vec![Piece::Hole(wildcard), Piece::End];
         }
         vec![Piece::Hole(wildcard)]
@@ -132,7 +133,7 @@ fn wildcard(kind: &str, hint: &str) -> &'static str {
         "FsVolumeSpi" | "FsVolumeImpl" | "StorageLocation" => "<volume>",
         "File" | "Path" | "INodesInPath" => "<path>",
         "String" if words(hint).last().is_some_and(|word| PATHS.contains(&word.as_str())) => "<path>",
-        _ => "<*>",
+        _ => ANY,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::program::{ClassId, Program, Variable, members, variables};
 use super::tree::Term;
+use crate::mine::text;
 
 /// Texts that one expression can have; further ones are left out.
 const ALTERNATIVES_MAX: usize = 8;
@@ -25,7 +26,7 @@ pub(super) enum Piece {
 /// One of the texts of an expression.
 pub(super) type Pieces = Vec<Piece>;
 
-const ANY: Piece = Piece::Hole("<*>");
+const ANY: Piece = Piece::Hole(text::ANY);
 
 /// Where an expression stands: a member of a class, with its variables.
 pub(super) struct Scope<'p, 'a> {
@@ -439,20 +440,20 @@ fn unescaped(literal: &str) -> String {
 
 /// The template's text; empty where nothing is said on the first line.
 pub(super) fn template(pieces: &[Piece]) -> String {
-    let mut text = String::new();
+    let mut written = String::new();
     for piece in pieces {
         match piece {
             Piece::Text(part) => {
                 let line = part.split(['\n', '\r']).next().unwrap_or_default();
-                text += line;
+                written += line;
                 if line.len() < part.len() {
                     break;
                 }
             }
-            Piece::Hole(hole) if *hole == "<*>" && text.ends_with("<*>") => {}
-            Piece::Hole(hole) => text += hole,
+            Piece::Hole(hole) if *hole == text::ANY && written.ends_with(text::ANY) => {}
+            Piece::Hole(hole) => written += hole,
             Piece::End => break,
         }
     }
-    text.trim().to_owned()
+    written.trim().to_owned()
 }
