@@ -99,7 +99,13 @@ fn measure(
             let taken = Usage::of(agent.id())?.since(before);
             seen.cpu_seconds += taken.cpu_percent / 100.0 * taken.seconds;
         }
-        println!("turn {}: {answer:.60}", if with { "with agents" } else { "without" });
+        println!(
+            "turn {} of {}: {} files written {}",
+            turn + 1,
+            arguments.turns * 2,
+            arguments.files,
+            if with { "with agents" } else { "without" }
+        );
         agents.iter_mut().try_for_each(end)?;
     }
     for mixing in beside {
