@@ -84,27 +84,33 @@ impl Host {
 pub fn plugin_arguments(command: &mut Command, target: &Path, host: Host) {
     command.args(["build", "--profile", "plugin", "--target", TARGET, "--package", "blocksift-plugin"]);
     command.args(["--no-default-features", "--features", host.name()]);
-    command.arg("--target-dir").arg(target.join("wasm")).env(FLAGS_VARIABLE, flags());
+    command.arg("--target-dir").arg(target.join("wasm")).env(FLAGS_VARIABLE, flags(target));
 }
 
-/// [`FLAGS`], and names for the machine's folders, so that the same sources give the same module wherever they lie. Cargo
-/// leaves these names out of its hashes: what is built already stays as it is.
-fn flags() -> String {
+/// [`FLAGS`], and names for the machine's folders. Cargo leaves these names out of its hashes: what is built already stays
+/// as it is.
+fn flags(target: &Path) -> String {
+    let renamed = renamed_folders(target);
+    let renamed = renamed.iter().map(|(from, to)| format!(" --remap-path-prefix={from}={to}"));
+    std::iter::once(FLAGS.to_owned()).chain(renamed).collect()
+}
+
+/// The machine's folders that compilers put into what they write, and what to call them there, so that the same sources
+/// give the same bytes wherever they lie. Of several that fit a path the last one counts.
+#[must_use]
+pub fn renamed_folders(target: &Path) -> Vec<(String, &'static str)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned);
-    let mut flags = FLAGS.to_owned();
-    for (from, to) in [(root, "/blocksift"), (cargo_home(), "/cargo")] {
-        // Cargo takes the variable apart at blanks, so a folder with one keeps its name.
-        let from = from.and_then(|from| from.into_os_string().into_string().ok());
-        if let Some(from) = from.filter(|from| !from.contains(char::is_whitespace)) {
-            flags += &format!(" --remap-path-prefix={from}={to}");
-        }
-    }
-    flags
+    // Generated sources lie in the target folder, wherever that is.
+    let folders =
+        [(root, "/blocksift"), (cargo_home(), "/cargo"), (Some(target.to_owned()), "/blocksift/target")];
+    let text = |folder: Option<PathBuf>| folder?.into_os_string().into_string().ok();
+    let folders = folders.into_iter().filter_map(|(from, to)| Some((text(from)?, to)));
+    // Flags are taken apart at blanks, so a folder with one keeps its name.
+    folders.filter(|(from, _)| !from.contains(char::is_whitespace)).collect()
 }
 
 /// Where cargo keeps the sources that it has fetched. `None` if neither `CARGO_HOME` nor `HOME` is set.
-#[must_use]
-pub fn cargo_home() -> Option<PathBuf> {
+fn cargo_home() -> Option<PathBuf> {
     let of_user = || env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(of_user)
 }

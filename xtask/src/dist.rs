@@ -3,7 +3,7 @@
 //! The packages are made by the distributions' own tools (dpkg-deb and rpmbuild, both one small package on Debian) from
 //! the tables in `package.rs` and the scripts in `deploy/packages`: there is nothing to compile for it. Equal sources
 //! give equal bytes: times are `SOURCE_DATE_EPOCH` or the last commit's, owners and modes are fixed, and no path of the
-//! machine gets into a program. The plugin's modules have that of cargo's own folder in messages of panics.
+//! machine gets into a program.
 
 mod build;
 mod components;

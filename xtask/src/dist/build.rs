@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use blocksift_tests::wasm::cargo_home;
+use blocksift_tests::wasm::renamed_folders;
 
 use super::{PACKAGES, Release};
 use crate::cargo;
@@ -25,11 +25,10 @@ pub(super) fn binaries(target: Option<&str>, release: &Release) -> Result<PathBu
     for package in &PACKAGES {
         command.args(["--package", package.name]);
     }
-    let home = cargo_home().context("neither CARGO_HOME nor HOME is set")?;
-    // Cargo leaves these out of its hashes, so that the folder does not get into them either.
-    let places = [(cargo::root(), "/blocksift"), (home, "/cargo")];
-    let rust = places.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
-    let c = places.iter().map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()));
+    // Cargo leaves these out of its hashes, so that the folders do not get into them either.
+    let renamed = renamed_folders(&cargo::target_folder());
+    let rust = renamed.iter().map(|(from, to)| format!("--remap-path-prefix={from}={to}"));
+    let c = renamed.iter().map(|(from, to)| format!("-ffile-prefix-map={from}={to}"));
     command.env("CARGO_ENCODED_RUSTFLAGS", rust.collect::<Vec<_>>().join("\u{1f}"));
     command.env("CFLAGS", c.collect::<Vec<_>>().join(" "));
     command.env("SOURCE_DATE_EPOCH", release.epoch.to_string());

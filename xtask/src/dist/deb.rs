@@ -26,15 +26,19 @@ pub(super) fn pack(
     fs::create_dir_all(&control)?;
     lay_out(tree, &root)?;
     let bytes: u64 = tree.iter().filter_map(|entry| Some(fs::metadata(&entry.source).ok()?.len())).sum();
-    fs::write(control.join("control"), fields(package, needs, release, bytes))?;
-    let configs: String =
-        tree.iter().filter(|entry| entry.config).map(|entry| format!("{}\n", entry.path)).collect();
-    fs::write(control.join("conffiles"), configs)?;
-    fs::write(control.join("md5sums"), sums(tree, &root)?)?;
-    for (name, text) in scripts(package)? {
+    // Its modes are part of the package, whatever the umask is.
+    let member = |name: &str, text: &str, mode: u32| -> Result<()> {
         let path = control.join(name);
         fs::write(&path, text)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
+    };
+    member("control", &fields(package, needs, release, bytes), 0o644)?;
+    let configs: String =
+        tree.iter().filter(|entry| entry.config).map(|entry| format!("{}\n", entry.path)).collect();
+    member("conffiles", &configs, 0o644)?;
+    member("md5sums", &sums(tree, &root)?, 0o644)?;
+    for (name, text) in scripts(package)? {
+        member(name, &text, 0o755)?;
     }
     let file = format!("{}_{}-1_{}.deb", package.name, release.version, architecture());
     let mut command = cargo::program("dpkg-deb");
@@ -63,7 +67,7 @@ fn fields(package: &Package, needs: &Needs, release: &Release, bytes: u64) -> St
         .map(|(major, minor)| format!("libc6 (>= {major}.{minor}), libgcc-s1, "))
         .unwrap_or_default();
     format!(
-        "Package: {}\nVersion: {}-1\nArchitecture: {}\nMaintainer: blocksift maintainers <maintainers@blocksift.invalid>\nInstalled-Size: {}\nDepends: {library}passwd, util-linux\nSection: admin\nPriority: optional\nDescription: {}\n {}\n",
+        "Package: {}\nVersion: {}-1\nArchitecture: {}\nMaintainer: blocksift developers <developers@blocksift.invalid>\nInstalled-Size: {}\nDepends: {library}passwd, util-linux\nSection: admin\nPriority: optional\nDescription: {}\n {}\n",
         package.name,
         release.version,
         architecture(),
