@@ -6,9 +6,10 @@
 
 use std::sync::LazyLock;
 
-use blocksift_detector::{Event, Report};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
+
+use crate::report::{Event, Report};
 
 /// Culprits of one report; further ones are left out.
 const CULPRITS_MAX: usize = 8;
@@ -50,21 +51,21 @@ pub(crate) struct Culprit {
 }
 
 /// What a report points at, sorted; nothing if it is not flagged.
-pub(crate) fn of(report: &Report) -> Vec<Culprit> {
+pub(crate) fn of(report: &Report<'_>) -> Vec<Culprit> {
     let mut found = Vec::new();
     if !report.flagged {
         return found;
     }
     for event in suspects(report) {
         if !is_name_node(event) {
-            add(&mut found, Kind::Node, report.node.clone());
+            add(&mut found, Kind::Node, report.node.to_owned());
         }
-        let Some(line) = event.line.as_deref().map(bounded) else { continue };
+        let Some(line) = event.line.map(bounded) else { continue };
         if let Some(path) = volume(line) {
             add(&mut found, Kind::Volume, format!("{} {path}", report.node));
         }
         if let Some((from, to)) = link(line) {
-            add(&mut found, Kind::Link, format!("{} → {to}", from.unwrap_or(&report.node)));
+            add(&mut found, Kind::Link, format!("{} → {to}", from.unwrap_or(report.node)));
         }
     }
     found.sort();
@@ -72,13 +73,13 @@ pub(crate) fn of(report: &Report) -> Vec<Culprit> {
 }
 
 /// Events to look at: those that stand out, else the one that raises the score most.
-fn suspects(report: &Report) -> Vec<&Event> {
-    let stands_out = |event: &&Event| {
+fn suspects<'a, 'b>(report: &'b Report<'a>) -> Vec<&'b Event<'a>> {
+    let stands_out = |event: &&Event<'_>| {
         event.contribution >= CONTRIBUTION_MIN
             || !event.exception.is_empty()
-            || matches!(event.level.as_str(), "WARN" | "ERROR" | "FATAL")
+            || matches!(event.level, "WARN" | "ERROR" | "FATAL")
     };
-    let found: Vec<&Event> = report.events.iter().filter(stands_out).collect();
+    let found: Vec<_> = report.events.iter().filter(stands_out).collect();
     if found.is_empty() {
         let most = report.events.iter().max_by(|one, other| one.contribution.total_cmp(&other.contribution));
         return most.into_iter().collect();
@@ -86,7 +87,7 @@ fn suspects(report: &Report) -> Vec<&Event> {
     found
 }
 
-fn is_name_node(event: &Event) -> bool {
+fn is_name_node(event: &Event<'_>) -> bool {
     let logger = event.logger.to_ascii_lowercase();
     ["namenode", "namesystem", "blockstatechange", "blockmanagement"].iter().any(|word| logger.contains(word))
 }
@@ -149,14 +150,19 @@ fn link(line: &str) -> Option<(Option<&str>, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use blocksift_detector::{Event, Report};
+
+    use super::{CULPRITS_MAX, of};
     use crate::otlp::tests::report;
 
     fn names(change: impl FnOnce(&mut Report)) -> Vec<String> {
         let mut report = report();
         report.events.truncate(1);
         change(&mut report);
-        of(&report).into_iter().map(|culprit| format!("{} {}", culprit.kind.name(), culprit.name)).collect()
+        of(&(&report).into())
+            .into_iter()
+            .map(|culprit| format!("{} {}", culprit.kind.name(), culprit.name))
+            .collect()
     }
 
     fn line(text: &str) -> Vec<String> {

@@ -16,6 +16,7 @@ mod notify;
 mod open;
 mod otlp;
 mod page;
+mod report;
 mod serve;
 mod store;
 #[cfg(test)]

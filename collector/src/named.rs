@@ -1,7 +1,7 @@
 //! Who a flagged report names: the other ends of pipelines, mirrors and sources, as the raw lines write them. Which node that
 //! is, the store knows from what agents say of their addresses.
 
-use blocksift_detector::Report;
+use crate::report::Report;
 
 /// Names of one report; further ones are left out.
 const NAMES_MAX: usize = 16;
@@ -13,12 +13,12 @@ const NAME_BYTES_MAX: usize = 255;
 const REDACTED: [&str; 2] = ["addr-", "host-"];
 
 /// Names in the lines of a flagged report, each once; nothing if it is not flagged.
-pub(crate) fn of(report: &Report) -> Vec<String> {
+pub(crate) fn of(report: &Report<'_>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     if !report.flagged || report.block.is_empty() {
         return found;
     }
-    for line in report.events.iter().filter_map(|event| event.line.as_deref()) {
+    for line in report.events.iter().filter_map(|event| event.line) {
         for name in names(line) {
             if found.len() < NAMES_MAX && !found.iter().any(|known| known.eq_ignore_ascii_case(name)) {
                 found.push(name.to_ascii_lowercase());
@@ -30,9 +30,42 @@ pub(crate) fn of(report: &Report) -> Vec<String> {
 
 /// What looks like an IPv4 address or a host with a port.
 fn names(line: &str) -> impl Iterator<Item = &str> {
-    let inside = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'_');
     let bytes = line.as_bytes().get(..LINE_BYTES_MAX.min(line.len())).unwrap_or_default();
-    bytes.split(move |byte| !inside(*byte)).filter_map(|word| name(std::str::from_utf8(word).ok()?))
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        while start < bytes.len() {
+            let rest = bytes.get(start..)?;
+            let mut kinds = 0;
+            let length = rest.iter().take_while(|byte| {
+                let kind = kind(**byte);
+                kinds |= kind;
+                kind != OUTSIDE
+            });
+            let word = start..start + length.count();
+            start = word.end + 1;
+            // Most words can be nothing of the kind, and most bytes of a log are looked at here.
+            if kinds & MARK != 0
+                && let Some(name) = line.get(word).and_then(name)
+            {
+                return Some(name);
+            }
+        }
+        None
+    })
+}
+
+/// What a byte can be in a name.
+const OUTSIDE: u8 = 0;
+const INSIDE: u8 = 1;
+/// Every name has one of these.
+const MARK: u8 = 2;
+
+fn kind(byte: u8) -> u8 {
+    match byte {
+        b'.' | b'-' | b':' => MARK,
+        b'0'..=b'9' | b'A'..=b'Z' | b'_' | b'a'..=b'z' => INSIDE,
+        _ => OUTSIDE,
+    }
 }
 
 fn name(word: &str) -> Option<&str> {
@@ -44,16 +77,18 @@ fn name(word: &str) -> Option<&str> {
     let mut parts = word.split(':');
     let (host, port) = (parts.next()?, parts.next().unwrap_or_default());
     let has_port = (2..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
-    let is_named = has_port && host.len() > 1 && !is_source(host);
+    let is_named = || {
+        has_port && host.len() > 1 && !is_source(host) && host.bytes().any(|byte| byte.is_ascii_alphabetic())
+    };
     let is_redacted =
-        REDACTED.iter().any(|kind| host.strip_prefix(kind).is_some_and(|hash| hash.len() == 12));
-    (is_v4(host) || is_redacted || (is_named && host.bytes().any(|byte| byte.is_ascii_alphabetic())))
-        .then_some(host)
+        || REDACTED.iter().any(|kind| host.strip_prefix(kind).is_some_and(|hash| hash.len() == 12));
+    (is_v4(host) || is_redacted() || is_named()).then_some(host)
 }
 
 /// A line of a stack trace: `DataXceiver.java:123`.
 fn is_source(host: &str) -> bool {
-    std::path::Path::new(host).extension().is_some_and(|end| end.eq_ignore_ascii_case("java"))
+    let end = host.as_bytes().last_chunk::<5>();
+    end.is_some_and(|end| end.eq_ignore_ascii_case(b".java"))
 }
 
 fn is_v4(text: &str) -> bool {
@@ -69,7 +104,7 @@ mod tests {
         let mut report = report();
         report.events.truncate(1);
         report.events[0].line = Some(text.to_owned());
-        of(&report)
+        of(&(&report).into())
     }
 
     #[test]
@@ -109,6 +144,6 @@ mod tests {
         let mut normal = report();
         normal.flagged = false;
         normal.events[0].line = Some("to 10.0.0.1:9866".to_owned());
-        assert!(of(&normal).is_empty());
+        assert!(of(&(&normal).into()).is_empty());
     }
 }

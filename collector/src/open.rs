@@ -75,7 +75,7 @@ async fn load(store: &Store, file: &Path) -> Result<usize> {
         }
         let report: Report = serde_json::from_str(&line)
             .map_err(|error| anyhow::anyhow!("line {number} is no report: {error}"))?;
-        match check(&report) {
+        match check(&(&report).into()) {
             Ok(row) => rows.push(row),
             Err(reason) => warn!(line = number, %reason, "a report is left out"),
         }

@@ -13,7 +13,9 @@ pub(crate) mod reply;
 pub(crate) mod report;
 #[cfg(test)]
 pub(crate) mod tests;
+mod usual;
 mod value;
+mod wire;
 
 use std::collections::BTreeMap;
 

@@ -39,7 +39,9 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::error;
 
 pub(crate) use backup::backup;
-pub(crate) use body::{pack, unpack};
+#[cfg(test)]
+use body::pack;
+pub(crate) use body::{pack_report, unpack};
 pub(crate) use reader::{Filter, Node, Session, SessionHead};
 pub(crate) use retention::Retention;
 pub(crate) use writer::now_ms;

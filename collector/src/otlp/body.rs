@@ -1,6 +1,7 @@
 //! A request body: which format and content coding the headers name, and unpacking with a limit that is checked
 //! while unpacking, so that a small body cannot grow without bound.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use axum::http::HeaderMap;
@@ -82,9 +83,10 @@ impl Coding {
     /// # Errors
     /// [`Refusal::TooLarge`] as soon as more than [`BODY_BYTES_MAX`] bytes come out, [`Refusal::Unpack`] if the
     /// body is not of this coding or is cut off.
-    pub(crate) fn unpack(self, packed: &[u8]) -> Result<Vec<u8>, Refusal> {
+    pub(crate) fn unpack(self, packed: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
         match self {
-            Self::Identity => bounded(packed),
+            Self::Identity if packed.len() > BODY_BYTES_MAX => Err(Refusal::TooLarge),
+            Self::Identity => Ok(Cow::Borrowed(packed)),
             Self::Gzip => bounded(MultiGzDecoder::new(packed)),
             Self::Zstd => {
                 let mut decoder = zstd::Decoder::new(packed).map_err(|_| Refusal::Unpack)?;
@@ -95,11 +97,11 @@ impl Coding {
     }
 }
 
-fn bounded(source: impl Read) -> Result<Vec<u8>, Refusal> {
+fn bounded<'a>(source: impl Read) -> Result<Cow<'a, [u8]>, Refusal> {
     let mut body = Vec::new();
     let limit = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX);
     source.take(limit + 1).read_to_end(&mut body).map_err(|_| Refusal::Unpack)?;
-    if body.len() > BODY_BYTES_MAX { Err(Refusal::TooLarge) } else { Ok(body) }
+    if body.len() > BODY_BYTES_MAX { Err(Refusal::TooLarge) } else { Ok(Cow::Owned(body)) }
 }
 
 #[cfg(test)]

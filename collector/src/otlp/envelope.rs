@@ -10,16 +10,17 @@ use serde_json::value::RawValue;
 
 use super::body::Format;
 use super::reply::Refusal;
+use super::wire::{Broken, Fields, Held};
 
 /// Resources, scopes and records of a request together; beyond it the request is refused with 413.
 const ITEMS_MAX: usize = 50_000;
 /// Attributes of a record or resource that are looked at.
 pub(super) const ATTRIBUTES_MAX: usize = 64;
 /// Wire tags. Logs and metrics number these fields alike.
-const GROUPS_TAG: usize = 1;
-const RESOURCE_TAG: usize = 1;
-const SCOPES_TAG: usize = 2;
-const ITEMS_TAG: usize = 2;
+const GROUPS_TAG: u64 = 1;
+const RESOURCE_TAG: u64 = 1;
+const SCOPES_TAG: u64 = 2;
+const ITEMS_TAG: u64 = 2;
 
 /// Records of one resource, not decoded yet.
 #[derive(Debug, Default)]
@@ -95,71 +96,36 @@ impl Budget {
 
 fn protobuf_groups<'a>(body: &'a [u8], budget: &mut Budget) -> Result<Vec<Group<'a>>, Refusal> {
     let mut groups = Vec::new();
-    for_each_field(body, |tag, bytes| {
-        if tag != GROUPS_TAG {
-            return Ok(());
-        }
+    for message in messages(body) {
+        let (GROUPS_TAG, bytes) = message? else { continue };
         budget.spend()?;
         let mut group = Group::default();
-        for_each_field(bytes, |tag, bytes| match tag {
-            RESOURCE_TAG => {
-                group.resource = Some(bytes);
-                Ok(())
-            }
-            SCOPES_TAG => {
-                budget.spend()?;
-                for_each_field(bytes, |tag, bytes| {
-                    if tag == ITEMS_TAG {
+        for message in messages(bytes) {
+            match message? {
+                (RESOURCE_TAG, bytes) => group.resource = Some(bytes),
+                (SCOPES_TAG, bytes) => {
+                    budget.spend()?;
+                    for message in messages(bytes) {
+                        let (ITEMS_TAG, item) = message? else { continue };
                         budget.spend()?;
-                        group.items.push(bytes);
+                        group.items.push(item);
                     }
-                    Ok(())
-                })
+                }
+                _ => {}
             }
-            _ => Ok(()),
-        })?;
+        }
         groups.push(group);
-        Ok(())
-    })?;
+    }
     Ok(groups)
 }
 
-/// Calls `visit` with number and bytes of each length-delimited field and skips the others.
-fn for_each_field<'a>(
-    mut rest: &'a [u8],
-    mut visit: impl FnMut(usize, &'a [u8]) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    while !rest.is_empty() {
-        let key = varint(&mut rest)?;
-        match key & 7 {
-            0 => {
-                varint(&mut rest)?;
-            }
-            1 => {
-                take(&mut rest, 8)?;
-            }
-            2 => {
-                let length = varint(&mut rest)?;
-                let field = take(&mut rest, length)?;
-                visit(key >> 3, field)?;
-            }
-            5 => {
-                take(&mut rest, 4)?;
-            }
-            _ => return Err(Refusal::Malformed),
-        }
-    }
-    Ok(())
-}
-
-fn varint(rest: &mut &[u8]) -> Result<usize, Refusal> {
-    prost::decode_length_delimiter(rest).map_err(|_| Refusal::Malformed)
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], Refusal> {
-    let (field, after) = rest.split_at_checked(length).ok_or(Refusal::Malformed)?;
-    *rest = after;
-    Ok(field)
+/// The length-delimited fields of a message; the others are skipped.
+fn messages(bytes: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), Refusal>> {
+    Fields(bytes).filter_map(|field| match field {
+        Ok((tag, Held::Bytes(bytes))) => Some(Ok((tag, bytes))),
+        Ok(_) => None,
+        Err(Broken) => Some(Err(Refusal::Malformed)),
+    })
 }
 
 fn json_groups<'a>(body: &'a [u8], budget: &mut Budget) -> Result<Vec<Group<'a>>, Refusal> {

@@ -13,22 +13,25 @@ use thiserror::Error;
 
 use super::body::Format;
 use super::envelope::{ATTRIBUTES_MAX, decode};
+use super::usual;
 use super::value::{self, Reader};
-use crate::store::{Row, pack};
-use crate::{culprit, named};
+use crate::store::{Row, pack_report};
+use crate::{culprit, named, report as borrowed};
 
 /// Bytes of one encoded report; a larger one is rejected. 1,024 events with a line of 4 KiB each fit.
 const REPORT_BYTES_MAX: usize = 6 * 1024 * 1024;
 /// Events of one report; of more, the middle ones are dropped and counted. Four times what the detector keeps.
-const EVENTS_MAX: usize = 4_096;
+pub(super) const EVENTS_MAX: usize = 4_096;
 /// Reasons of one report; more are rejected.
 const REASONS_MAX: usize = 16;
 /// Bytes of a name: node, pool, model, reason.
 const NAME_BYTES_MAX: usize = 255;
 /// `event_name` of a report's log record.
-const EVENT_NAME: &str = "blocksift.session";
+pub(super) const EVENT_NAME: &str = "blocksift.session";
+/// Reason of what serde cannot write.
+const UNWRITABLE: &str = "cannot be written as JSON";
 /// What the attribute of a report's field begins with.
-const PREFIX: &str = "blocksift.";
+pub(super) const PREFIX: &str = "blocksift.";
 
 /// Why a log record is not a report that can be stored.
 #[derive(Debug, Error)]
@@ -55,10 +58,20 @@ pub(super) fn read(format: Format, item: &[u8]) -> Result<Row, Reject> {
     if item.len() > REPORT_BYTES_MAX {
         return Err(Reject::TooLarge);
     }
-    let record: LogRecord = decode(format, item).map_err(|_| Reject::Undecodable)?;
-    let mut report = report(record)?;
+    if matches!(format, Format::Protobuf)
+        && let Some(report) = usual::read(item)
+    {
+        return check(&report);
+    }
+    let mut report = any_report(format, item)?;
     bound_events(&mut report);
-    check(&report)
+    check(&(&report).into())
+}
+
+/// The report of a record in whatever shape OTLP allows.
+pub(super) fn any_report(format: Format, item: &[u8]) -> Result<Report, Reject> {
+    let record: LogRecord = decode(format, item).map_err(|_| Reject::Undecodable)?;
+    report(record)
 }
 
 fn report(record: LogRecord) -> Result<Report, Reject> {
@@ -113,7 +126,7 @@ fn shape(error: &serde::de::value::Error) -> Reject {
 ///
 /// # Errors
 /// [`Reject`].
-pub(crate) fn check(report: &Report) -> Result<Row, Reject> {
+pub(crate) fn check(report: &borrowed::Report<'_>) -> Result<Row, Reject> {
     let name = |field, text: &str, bytes_min| {
         if is_name(text, bytes_min) {
             Ok(())
@@ -121,17 +134,17 @@ pub(crate) fn check(report: &Report) -> Result<Row, Reject> {
             Err(Reject::Field(field, "is not a name of at most 255 bytes"))
         }
     };
-    let id = hex(&report.id).ok_or(Reject::Field("id", "is not 16 hexadecimal digits"))?;
-    name("node", &report.node, 1)?;
-    name("pool", &report.pool, 0)?;
-    name("model", &report.model, 0)?;
+    let id = hex(report.id).ok_or(Reject::Field("id", "is not 16 hexadecimal digits"))?;
+    name("node", report.node, 1)?;
+    name("pool", report.pool, 0)?;
+    name("model", report.model, 0)?;
     for reason in &report.reasons {
         name("reasons", reason, 1)?;
     }
     if report.reasons.len() > REASONS_MAX {
         return Err(Reject::Field("reasons", "has more than 16 entries"));
     }
-    let block = block(&report.block).ok_or(Reject::Field("block", "is neither empty nor `blk_<id>`"))?;
+    let block = block(report.block).ok_or(Reject::Field("block", "is neither empty nor `blk_<id>`"))?;
     // A number that is not finite would be stored as `null`, which no reader takes for a contribution.
     if !report.events.iter().all(|event| (-1.0..=1.0).contains(&event.contribution)) {
         return Err(Reject::Field("contribution", "is not in -1..=1"));
@@ -146,27 +159,27 @@ pub(crate) fn check(report: &Report) -> Result<Row, Reject> {
     Ok(Row {
         id,
         revision: i64::try_from(report.revision).map_err(|_| Reject::Field("revision", "is too large"))?,
-        node: report.node.clone(),
+        node: report.node.to_owned(),
         block,
-        pool: report.pool.clone(),
+        pool: report.pool.to_owned(),
         flagged: report.flagged,
         score: share("score", report.score)?,
         threshold: share("threshold", report.threshold)?,
-        model: report.model.clone(),
+        model: report.model.to_owned(),
         reasons: encode(&report.reasons)?,
-        start_ms: time_ms("start", &report.start)?,
-        end_ms: time_ms("end", &report.end)?,
+        start_ms: time_ms("start", report.start)?,
+        end_ms: time_ms("end", report.end)?,
         events: i64::try_from(report.events.len())
             .unwrap_or(i64::MAX)
             .saturating_add_unsigned(report.events_dropped),
         culprits: culprit::of(report),
         named: named::of(report),
-        body: pack(&encode(report)?),
+        body: pack_report(report).map_err(|_| Reject::Shape(UNWRITABLE.to_owned()))?,
     })
 }
 
 fn encode(value: &impl serde::Serialize) -> Result<String, Reject> {
-    serde_json::to_string(value).map_err(|_| Reject::Shape("cannot be written as JSON".to_owned()))
+    serde_json::to_string(value).map_err(|_| Reject::Shape(UNWRITABLE.to_owned()))
 }
 
 fn time_ms(field: &'static str, text: &str) -> Result<i64, Reject> {
@@ -203,7 +216,7 @@ mod tests {
     fn row(change: impl FnOnce(&mut Report)) -> Result<Row, Reject> {
         let mut report = sample();
         change(&mut report);
-        check(&report)
+        check(&(&report).into())
     }
 
     #[test]
@@ -211,7 +224,7 @@ mod tests {
         let sent = sample();
         let received = report(to_record(&sent)).unwrap();
         assert_eq!(received, sent);
-        let row = check(&received).unwrap();
+        let row = check(&(&received).into()).unwrap();
         let body = crate::store::unpack(&row.body).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&body).unwrap(), sent);
         assert_eq!(row.id, 0x0123_4567_89ab_cdef);

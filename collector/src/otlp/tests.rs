@@ -200,6 +200,20 @@ proptest! {
         }
     }
 
+    /// What is read without a copy comes out as by way of the whole schema, whatever is damaged.
+    #[test]
+    fn the_short_way_and_the_long_way_agree(at in any::<Index>(), byte in any::<u8>(), cut in any::<Index>()) {
+        let whole = to_record(&report()).encode_to_vec();
+        let mut damaged = whole.clone();
+        damaged[at.index(whole.len())] = byte;
+        for record in [&whole, &damaged, &damaged[..cut.index(whole.len())].to_vec()] {
+            let Some(short) = super::usual::read(record) else { continue };
+            let long = super::report::any_report(Format::Protobuf, record).unwrap();
+            prop_assert_eq!(&short, &(&long).into());
+        }
+        prop_assert!(super::usual::read(&whole).is_some());
+    }
+
     #[test]
     fn a_damaged_request_is_read_or_refused(at in any::<Index>(), byte in any::<u8>(), json in any::<bool>()) {
         let request = logs_request("dn1", vec![to_record(&report()), to_record(&report())]);

@@ -29,7 +29,7 @@ fn row(id: i64, revision: i64, flagged: bool) -> Row {
         events: revision,
         culprits: Vec::new(),
         named: Vec::new(),
-        body: pack(&format!("{{\"revision\":{revision}}}")),
+        body: pack(format!("{{\"revision\":{revision}}}").as_bytes()),
     }
 }
 

@@ -56,9 +56,9 @@ fn sessions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             start_ms: old.get(11)?,
             end_ms: old.get(12)?,
             events: old.get(13)?,
-            culprits: report.as_ref().map(culprit::of).unwrap_or_default(),
+            culprits: report.as_ref().map(|report| culprit::of(&report.into())).unwrap_or_default(),
             named: Vec::new(),
-            body: body::pack(&text),
+            body: body::pack(text.as_bytes()),
         };
         writing.at(old.get(14)?);
         writing.row(&row)?;
