@@ -131,7 +131,9 @@ pub(crate) fn foreign_host() -> Problem {
 
 /// `GET /healthz`: 200 while the database can be read.
 pub(crate) async fn health(State(app): State<App>) -> Result<Response, Problem> {
-    app.store.read(|connection| connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))).await?;
+    app.store
+        .read(|connection| connection.prepare_cached("SELECT 1")?.query_row((), |row| row.get::<i64>(0)))
+        .await?;
     let version = env!("CARGO_PKG_VERSION");
     Ok(Json(json!({ "status": "ok", "version": version, "ingest": json!(app.ingest.counts()) }))
         .into_response())

@@ -17,7 +17,7 @@ use crate::access::proxy::Proxy;
 use crate::access::users::{User, Users, is_hash};
 use crate::joint::Models;
 use crate::listen::{self, Address};
-use crate::store::Retention;
+use crate::store::{Place, Retention};
 use crate::tls::{self, Files};
 pub(crate) use notify::Notify;
 
@@ -30,6 +30,7 @@ const DATABASE_DEFAULT: &str = "blocksift.sqlite";
 struct Raw {
     listen: Option<String>,
     database: Option<PathBuf>,
+    database_ca: Option<PathBuf>,
     #[serde(default)]
     models: Vec<PathBuf>,
     #[serde(default)]
@@ -72,7 +73,7 @@ pub(crate) struct Overrides {
 pub(crate) struct Config {
     pub(crate) listen: Address,
     pub(crate) allow_remote: bool,
-    pub(crate) database: PathBuf,
+    pub(crate) database: Place,
     pub(crate) retention: Retention,
     pub(crate) tls: Option<Files>,
     pub(crate) agents: HashMap<blake3::Hash, Arc<[Pattern]>>,
@@ -126,11 +127,14 @@ impl Config {
         }
         let proxy = raw.proxy.and_then(|raw| proxy::check(raw, problems));
         let notify = notify::check(raw.notify, problems);
+        let database = overrides.database.or(raw.database).unwrap_or_else(|| DATABASE_DEFAULT.into());
+        let database = Place::new(&database, raw.database_ca.as_deref())
+            .map_err(|error| problems.push(format!("`database`: {error:#}")));
         let listen = overrides.listen.or(listen.ok())?;
         let config = Self {
             listen,
             allow_remote: overrides.allow_remote,
-            database: overrides.database.or(raw.database).unwrap_or_else(|| DATABASE_DEFAULT.into()),
+            database: database.ok()?,
             retention,
             tls: raw.tls,
             agents,
@@ -257,7 +261,7 @@ mod tests {
         let config = Config::load(None, Overrides::default()).unwrap();
         assert!(config.listen.is_loopback() && config.senders().open() && config.people().unwrap().open());
         assert!(!config.any_host());
-        assert_eq!(config.database, Path::new(DATABASE_DEFAULT));
+        assert_eq!(config.database.to_string(), DATABASE_DEFAULT);
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod tls;
 mod wanted;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -119,7 +119,7 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         None => run(&arguments.run),
         Some(Command::Validate(arguments)) => validate(arguments),
-        Some(Command::Backup { copy, database }) => store::backup(database, copy).map_err(anyhow::Error::new),
+        Some(Command::Backup { copy, database }) => backup(database, copy),
         Some(Command::Open { reports, listen }) => open::run(reports, *listen),
         Some(Command::Manual(args)) => manual::run::<Arguments>(args),
         Some(Command::Password) => password(),
@@ -153,10 +153,10 @@ async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     let listener = listen::bind(config.listen).await?;
     let (policy, receivers) = config.notify.start()?;
     let policy = Arc::new(policy);
-    let store = Arc::new(Store::open(&config.database, config.retention, Arc::clone(&policy))?);
+    let store = Arc::new(Store::open(config.database.clone(), config.retention, Arc::clone(&policy))?);
     let tls = config.tls.clone().map(Tls::watch).transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    info!(database = %config.database.display(), version = env!("CARGO_PKG_VERSION"), "collector started");
+    info!(database = %config.database, version = env!("CARGO_PKG_VERSION"), "collector started");
     announce(scheme, &listener)?;
     let _notifying = notify::deliver::start(&store, &policy, receivers, config.notify.page.as_deref());
     let app = App {
@@ -206,6 +206,15 @@ fn validate(arguments: &RunArguments) -> anyhow::Result<()> {
         writeln!(out, "  anybody who reaches the port may read and mark: no [[user]]")?;
     }
     Ok(())
+}
+
+fn backup(database: &Path, copy: &Path) -> anyhow::Result<()> {
+    if store::is_server(database) {
+        bail!(
+            "this copies a database in a file; for PostgreSQL, `pg_dump` makes a copy while collectors run"
+        );
+    }
+    store::backup(database, copy).map_err(anyhow::Error::new)
 }
 
 fn password() -> anyhow::Result<()> {

@@ -10,7 +10,6 @@ use crate::api::Problem;
 use crate::notify::Policy;
 use crate::serve::App;
 use crate::store::reader::totals;
-use crate::store::retention::used_bytes;
 use crate::store::{notices, now_ms, wanted};
 
 /// `GET /metrics`
@@ -19,7 +18,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         .store
         .read(|connection| {
             let wanted = wanted::waiting(connection, now_ms())?;
-            Ok((totals(connection)?, used_bytes(connection)?, notices::waiting(connection)?, wanted))
+            Ok((totals(connection)?, connection.used_bytes()?, notices::waiting(connection)?, wanted))
         })
         .await?;
     let mut text = String::new();

@@ -17,7 +17,7 @@ use crate::listen::{self, Address, Incoming};
 use crate::notify::Policy;
 use crate::otlp::report::check;
 use crate::serve::{self, App};
-use crate::store::{Batch, Retention, Row, Sighting, Store};
+use crate::store::{Batch, Place, Retention, Row, Sighting, Store};
 
 /// Reports of one transaction.
 const BATCH: usize = 500;
@@ -34,7 +34,11 @@ pub(crate) async fn run(files: &[PathBuf], listen: Address) -> Result<()> {
     // Nothing is too old: the logs may be.
     let retention = Retention { age_days: u32::MAX, bytes_max: u64::MAX };
     let policy = Arc::new(Policy::default());
-    let store = Arc::new(Store::open(&folder.path().join("open.sqlite"), retention, Arc::clone(&policy))?);
+    let store = Arc::new(Store::open(
+        Place::File(folder.path().join("open.sqlite")),
+        retention,
+        Arc::clone(&policy),
+    )?);
     let mut reports = 0;
     for file in files {
         reports +=

@@ -1,4 +1,5 @@
-//! The SQLite file: sessions with their reports, the incidents that they make, roll-ups, nodes, templates and marks.
+//! The database: sessions with their reports, the incidents that they make, roll-ups, nodes, templates and marks. It is a
+//! file of SQLite, or a PostgreSQL that several collectors share; statements are the same for both ([`sql`]).
 //!
 //! One thread writes ([`writer`]), in groups: everything that waits is one transaction ([`writing`]), so one fsync
 //! acknowledges many requests. A few connections read beside it; in WAL mode nobody waits for anybody.
@@ -17,23 +18,24 @@ mod incidents;
 pub(crate) mod marks;
 pub(crate) mod notices;
 pub(crate) mod overview;
+mod place;
 pub(crate) mod reader;
 pub(crate) mod retention;
 pub(crate) mod rollup;
 mod schema;
+pub(crate) mod sql;
 mod templates;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upgrade;
 pub(crate) mod wanted;
 mod writer;
 mod writing;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, InterruptHandle, OpenFlags};
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::error;
@@ -42,12 +44,14 @@ pub(crate) use backup::backup;
 #[cfg(test)]
 use body::pack;
 pub(crate) use body::{pack_report, unpack};
+pub(crate) use place::{Place, is_server};
 pub(crate) use reader::{Filter, Node, Session, SessionHead};
 pub(crate) use retention::Retention;
 pub(crate) use writer::now_ms;
 
 use crate::culprit::Culprit;
 use crate::notify::Policy;
+use sql::Connection;
 use wanted::Directory;
 
 /// Connections that read at once; further queries wait.
@@ -145,18 +149,24 @@ pub(crate) enum OpenError {
     #[error(
         "database `{path}` cannot be opened; check that the directory exists, is writable and has free space"
     )]
-    Open { path: PathBuf, source: rusqlite::Error },
+    Open { path: PathBuf, source: sql::Error },
+    #[error(
+        "database `{server}` cannot be opened; does it run, does the database exist, and may this user create tables in it?"
+    )]
+    Server { server: String, source: sql::Error },
     #[error(
         "`{path}` is not a database of blocksift; choose another file with --database, or move this one away"
     )]
     Foreign { path: PathBuf },
     #[error(
-        "database `{path}` has schema version {found}, this collector knows {known}; it was written by a newer \
-         collector: run that one, or choose another file with --database"
+        "database `{place}` has schema version {found}, this collector knows {known}; it was written by a newer \
+         collector: run that one, or choose another database with --database"
     )]
-    Newer { path: PathBuf, found: i64, known: i64 },
-    #[error("the writer of database `{path}` cannot be started")]
-    Thread { path: PathBuf, source: std::io::Error },
+    Newer { place: String, found: i64, known: i64 },
+    #[error("the writer of the database cannot be started")]
+    Thread(#[source] std::io::Error),
+    #[error("the writer of the database ended early")]
+    Ended,
 }
 
 /// A batch was not stored.
@@ -176,45 +186,73 @@ pub(crate) enum ReadError {
     #[error("the query took longer than {} s", QUERY_TIMEOUT_MS / 1000)]
     Timeout,
     #[error("the database cannot be read")]
-    Failed(#[from] rusqlite::Error),
+    Failed(#[from] sql::Error),
     #[error("the query was broken off")]
     Aborted,
 }
 
 /// The open database.
 pub(crate) struct Store {
-    path: PathBuf,
+    place: Place,
     /// `None` once closed.
     queue: Mutex<Option<mpsc::SyncSender<writer::Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Connection>>,
     reader_permits: Semaphore,
     commits: watch::Receiver<u64>,
+    leads: watch::Receiver<bool>,
 }
 
 impl Store {
-    /// Opens or creates the file and starts its writer, which tells of incidents as `policy` says.
+    /// Opens or creates the database and starts its writer, which tells of incidents as `policy` says.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub(crate) fn open(path: &Path, retention: Retention, policy: Arc<Policy>) -> Result<Self, OpenError> {
-        let connection = schema::open(path)?;
+    pub(crate) fn open(place: Place, retention: Retention, policy: Arc<Policy>) -> Result<Self, OpenError> {
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
         let (commits, changes) = watch::channel(0);
-        let writer =
-            writer::Writer { connection, retention, policy, directory: Directory::default(), commits };
+        let (leads, leading) = watch::channel(!place.is_shared());
+        let (opened, opening) = mpsc::channel();
+        let to_open = place.clone();
+        // The whole life of a connection to a server has to be outside of futures.
+        let write = move || {
+            let connection = match to_open.open() {
+                Ok(connection) => connection,
+                Err(error) => return drop(opened.send(Err(error))),
+            };
+            drop(opened.send(Ok(())));
+            let writer = writer::Writer {
+                place: to_open,
+                connection,
+                leads,
+                changes: None,
+                retention,
+                policy,
+                directory: Directory::default(),
+                commits,
+            };
+            writer.run(&jobs);
+        };
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer.run(&jobs))
-            .map_err(|source| OpenError::Thread { path: path.to_owned(), source })?;
+            .spawn(write)
+            .map_err(OpenError::Thread)?;
+        opening.recv().unwrap_or(Err(OpenError::Ended))?;
         Ok(Self {
-            path: path.to_owned(),
+            place,
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
             readers: Mutex::default(),
             reader_permits: Semaphore::new(READERS_MAX),
             commits: changes,
+            leads: leading,
         })
+    }
+
+    /// Whether this is the collector on the database that tells people of incidents. When that changes, [`Self::commits`]
+    /// changes too.
+    pub(crate) fn leads(&self) -> bool {
+        *self.leads.borrow()
     }
 
     /// Changes with every commit; closed when the store is.
@@ -238,7 +276,7 @@ impl Store {
     /// [`WriteError`]; nothing is changed then.
     async fn change(
         &self,
-        change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
+        change: impl FnOnce(&sql::Transaction<'_>) -> sql::Result<()> + Send + 'static,
     ) -> Result<(), WriteError> {
         let (reply, answer) = oneshot::channel();
         self.submit(writer::Job::Other { change: Box::new(change), reply })?;
@@ -260,15 +298,22 @@ impl Store {
     /// [`ReadError`].
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&Connection) -> sql::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
         let _permit = self.reader_permits.acquire().await.map_err(|_| ReadError::Aborted)?;
         let idle = lock(&self.readers).pop();
         let connection = match idle {
-            Some(connection) => connection,
-            None => open_reader(&self.path)?,
+            Some(connection) if !self.place.is_shared() => connection,
+            idle => {
+                let place = self.place.clone();
+                let connected = tokio::task::spawn_blocking(move || match idle {
+                    Some(connection) if !connection.is_lost() => Ok(connection),
+                    _ => place.open_reader(),
+                });
+                connected.await.map_err(|_| ReadError::Aborted)??
+            }
         };
-        let interrupt = InterruptOnDrop(connection.get_interrupt_handle());
+        let interrupt = connection.interrupt_on_drop();
         let mut task = tokio::task::spawn_blocking(move || {
             let result = query(&connection);
             (connection, result)
@@ -283,7 +328,9 @@ impl Store {
         };
         let (connection, result) = joined.map_err(|_| ReadError::Aborted)?;
         lock(&self.readers).push(connection);
-        result.map_err(|error| if timed_out { ReadError::Timeout } else { ReadError::Failed(error) })
+        result.map_err(|error| {
+            if timed_out || error.is_timeout() { ReadError::Timeout } else { ReadError::Failed(error) }
+        })
     }
 
     /// Stores what waits, folds the WAL into the file and ends the writer.
@@ -296,22 +343,6 @@ impl Store {
             error!("the writer of the database ended by a panic");
         }
     }
-}
-
-/// Breaks off the query that runs when it is dropped; without effect on a connection that is idle.
-struct InterruptOnDrop(InterruptHandle);
-
-impl Drop for InterruptOnDrop {
-    fn drop(&mut self) {
-        self.0.interrupt();
-    }
-}
-
-fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(std::time::Duration::from_millis(QUERY_TIMEOUT_MS))?;
-    Ok(connection)
 }
 
 /// A lock whose holder panicked is still whole: each holder makes one step.

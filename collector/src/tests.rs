@@ -72,8 +72,8 @@ impl Server {
         let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let base = format!("{scheme}://{}", listener.local_addr().unwrap());
-        let path = directory.join("a.sqlite");
-        let store = Arc::new(Store::open(&path, Retention::default(), Arc::clone(&policy)).unwrap());
+        let place = crate::store::tests::place(directory);
+        let store = Arc::new(Store::open(place, Retention::default(), Arc::clone(&policy)).unwrap());
         let notifying = deliver::start(&store, &policy, receivers, notify.page.as_deref());
         let app = App {
             store,
@@ -305,14 +305,16 @@ async fn overload_and_a_database_that_fails_ask_to_try_again() {
     server.stop().await;
 
     let server = Server::start(directory.path()).await;
-    let breaker = rusqlite::Connection::open(directory.path().join("a.sqlite")).unwrap();
-    breaker.execute_batch("ALTER TABLE bodies RENAME TO away").unwrap();
+    let rename = |sql: &str| {
+        crate::store::tests::beside(directory.path(), |other| other.execute_batch(sql)).unwrap();
+    };
+    rename("ALTER TABLE bodies RENAME TO away");
     let response = server.post("/v1/logs", PROTOBUF, body.clone()).send().await.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["retry-after"].to_str().unwrap()),
         (503, &"1")
     );
-    breaker.execute_batch("ALTER TABLE away RENAME TO bodies").unwrap();
+    rename("ALTER TABLE away RENAME TO bodies");
     let response = server.post("/v1/logs", PROTOBUF, body).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(server.ids("").await.len(), 1);

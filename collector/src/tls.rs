@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde::Deserialize;
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
@@ -40,6 +40,8 @@ pub(crate) enum TlsError {
     Authorities { path: PathBuf, source: rustls::server::VerifierBuilderError },
     #[error("`{path}` holds no usable certificate of an authority")]
     NoAuthority { path: PathBuf },
+    #[error("TLS cannot be set up")]
+    Client(#[from] rustls::Error),
 }
 
 /// What connections are encrypted with.
@@ -138,11 +140,29 @@ pub(crate) fn load(files: &Files) -> Result<Arc<ServerConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
+/// TLS to a server whose certificate is of an authority in a PEM file, or else of one that the host trusts.
+///
+/// # Errors
+/// [`TlsError`].
+pub(crate) fn client(path: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let roots = match path {
+        Some(path) => authorities(path)?,
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
+        }
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(versions.with_root_certificates(roots).with_no_client_auth())
+}
+
 /// The authorities in a PEM file.
 ///
 /// # Errors
 /// [`TlsError::Read`] or [`TlsError::NoAuthority`].
-pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(certificates(path)?);
     if added == 0 { Err(TlsError::NoAuthority { path: path.to_owned() }) } else { Ok(roots) }

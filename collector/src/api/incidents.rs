@@ -5,7 +5,6 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use blocksift_detector::Report;
 use jiff::Timestamp;
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,6 +14,7 @@ use crate::culprit::{Culprit, Kind};
 use crate::incident::timeline;
 use crate::serve::App;
 use crate::store::overview::{self, Count, Cursor, IncidentFilter, IncidentHead, Range};
+use crate::store::sql::{self, Connection};
 use crate::store::{now_ms, wanted};
 
 const INCIDENTS_DEFAULT: usize = 100;
@@ -120,8 +120,8 @@ struct Found {
 }
 
 impl Found {
-    fn read(connection: &Connection, block: i64) -> rusqlite::Result<Self> {
-        let connection = connection.unchecked_transaction()?;
+    fn read(connection: &Connection, block: i64) -> Result<Self, sql::Error> {
+        let connection = connection.snapshot()?;
         let (reports, left_out) = overview::reports(&connection, block, REPORTS_BYTES_MAX)?;
         let mut incidents = Vec::new();
         for incident in overview::of_block(&connection, block)? {

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use jiff::Timestamp;
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -13,6 +12,7 @@ use super::{Problem, incidents, optional, range, time};
 use crate::serve::App;
 use crate::store::Node;
 use crate::store::overview::{self, Count, IncidentHead, Point, Range, Template};
+use crate::store::sql::{self, Connection};
 
 /// Points of the timeline, about.
 const POINTS: i64 = 120;
@@ -45,9 +45,9 @@ struct Overview {
 }
 
 impl Overview {
-    fn read(connection: &Connection, range: Range, step_ms: i64) -> rusqlite::Result<Self> {
+    fn read(connection: &Connection, range: Range, step_ms: i64) -> Result<Self, sql::Error> {
         // All of it from one state.
-        let connection = connection.unchecked_transaction()?;
+        let connection = connection.snapshot()?;
         let now_ms = Timestamp::now().as_millisecond();
         Ok(Self {
             points: overview::points(&connection, range, step_ms)?,

@@ -11,6 +11,7 @@ use super::{Problem, bounded, hex_name, optional, range, time};
 use crate::serve::App;
 use crate::store::overview::{self, Template};
 use crate::store::rollup::HOUR_MS;
+use crate::store::sql::Connection;
 
 const TEMPLATES_DEFAULT: usize = 100;
 const TEMPLATES_MAX: usize = 500;
@@ -37,8 +38,8 @@ pub(crate) async fn templates(
     let range = range(query.from, query.to)?;
     let limit = bounded("limit", query.limit, TEMPLATES_DEFAULT, TEMPLATES_MAX)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let read = move |connection: &rusqlite::Connection| {
-        let connection = connection.unchecked_transaction()?;
+    let read = move |connection: &Connection| {
+        let connection = connection.snapshot()?;
         let mut found = Vec::new();
         for template in overview::templates(&connection, range, query.known, limit)? {
             let hours = overview::template_hours(&connection, range, template.template)?;

@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url};
-use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
 use super::deliver::Outcome;
@@ -32,9 +30,7 @@ pub(crate) struct Target {
 #[derive(Debug, Error)]
 pub(crate) enum HttpError {
     #[error(transparent)]
-    Authorities(#[from] TlsError),
-    #[error("TLS cannot be set up")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] TlsError),
     #[error("the HTTP client cannot be set up")]
     Client(#[from] reqwest::Error),
 }
@@ -51,20 +47,7 @@ impl Post {
     /// # Errors
     /// [`HttpError`].
     pub(crate) fn new(target: Target) -> Result<Self, HttpError> {
-        let roots = match &target.ca {
-            _ if target.url.scheme() != "https" => RootCertStore::empty(),
-            Some(path) => tls::authorities(path)?,
-            None => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                roots
-            }
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = tls::client(target.ca.as_deref())?;
         let client = Client::builder()
             // It says where lines went wrong: it goes to the configured address and nowhere else.
             .no_proxy()

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Transaction, params};
-
 use super::rollup::{HOUR_MS, Rollups, SLOT_MS};
+use super::sql::{Connection, Result, Transaction, params};
 use crate::culprit::Culprit;
 use crate::incident::{self, Incident, PARTS_MAX, Part};
 use crate::notify::Subject;
@@ -33,11 +32,7 @@ struct Known {
 }
 
 /// Makes the incidents of `block` anew; returns which of them have turned.
-pub(super) fn join(
-    transaction: &Transaction<'_>,
-    block: i64,
-    rollups: &mut Rollups,
-) -> rusqlite::Result<Vec<Turn>> {
+pub(super) fn join(transaction: &Transaction<'_>, block: i64, rollups: &mut Rollups) -> Result<Vec<Turn>> {
     let mut known = known(transaction, block)?;
     let mut turns = Vec::new();
     for found in incident::join(&parts(transaction, block)?) {
@@ -99,7 +94,7 @@ fn subject(block: i64, found: Incident) -> Subject {
 }
 
 /// Makes the incidents of `block` anew after sessions of it were forgotten. What was counted stays counted.
-pub(super) fn shrink(transaction: &Transaction<'_>, block: i64) -> rusqlite::Result<()> {
+pub(super) fn shrink(transaction: &Transaction<'_>, block: i64) -> Result<()> {
     let mut known = known(transaction, block)?;
     for found in incident::join(&parts(transaction, block)?) {
         let counted = known.remove(&found.pool).unwrap_or_else(|| Known {
@@ -113,20 +108,20 @@ pub(super) fn shrink(transaction: &Transaction<'_>, block: i64) -> rusqlite::Res
     known.values().try_for_each(|gone| delete(transaction, gone))
 }
 
-fn delete(transaction: &Transaction<'_>, gone: &Known) -> rusqlite::Result<()> {
+fn delete(transaction: &Transaction<'_>, gone: &Known) -> Result<()> {
     let mut delete = transaction.prepare_cached("DELETE FROM incidents WHERE incident = ?1")?;
     delete.execute([gone.incident])?;
     Ok(())
 }
 
 /// Sessions of a block, as the join needs them.
-pub(super) fn parts(connection: &rusqlite::Connection, block: i64) -> rusqlite::Result<Vec<Part>> {
+pub(super) fn parts(connection: &Connection, block: i64) -> Result<Vec<Part>> {
     let mut parts = connection.prepare_cached(
         "SELECT id, node, pool, flagged, score, start_ms, end_ms, culprits FROM sessions WHERE block = ?1
          ORDER BY end_ms DESC, id LIMIT ?2",
     )?;
     let limit = i64::try_from(PARTS_MAX).unwrap_or(i64::MAX);
-    let rows = parts.query_map(params![block, limit], |row| {
+    parts.query_map(params![block, limit], |row| {
         Ok(Part {
             id: row.get(0)?,
             node: row.get(1)?,
@@ -135,13 +130,12 @@ pub(super) fn parts(connection: &rusqlite::Connection, block: i64) -> rusqlite::
             score: row.get(4)?,
             start_ms: row.get(5)?,
             end_ms: row.get(6)?,
-            culprits: culprits(&row.get::<_, String>(7)?),
+            culprits: culprits(&row.get::<String>(7)?),
         })
-    })?;
-    rows.collect()
+    })
 }
 
-fn known(transaction: &Transaction<'_>, block: i64) -> rusqlite::Result<BTreeMap<String, Known>> {
+fn known(transaction: &Transaction<'_>, block: i64) -> Result<BTreeMap<String, Known>> {
     let mut known = transaction.prepare_cached(
         "SELECT pool, incident, slot, culprits, flagged > 0 FROM incidents WHERE block = ?1",
     )?;
@@ -149,23 +143,21 @@ fn known(transaction: &Transaction<'_>, block: i64) -> rusqlite::Result<BTreeMap
         let (incident, slot, culprits, flagged) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
         Ok((row.get(0)?, Known { incident, slot, culprits, flagged }))
     })?;
-    rows.collect()
+    Ok(rows.into_iter().collect())
 }
 
-fn store(
-    transaction: &Transaction<'_>,
-    block: i64,
-    found: &Incident,
-    counted: &Known,
-) -> rusqlite::Result<()> {
+fn store(transaction: &Transaction<'_>, block: i64, found: &Incident, counted: &Known) -> Result<()> {
     let mut store = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO incidents (incident, block, pool, hour, start_ms, end_ms, score, sessions, flagged,
-             nodes, node_names, culprits, slot)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT INTO incidents (block, pool, hour, start_ms, end_ms, score, sessions, flagged, nodes, node_names, culprits,
+             slot)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+         ON CONFLICT (block, pool) DO UPDATE SET hour = excluded.hour, start_ms = excluded.start_ms,
+             end_ms = excluded.end_ms, score = excluded.score, sessions = excluded.sessions, flagged = excluded.flagged,
+             nodes = excluded.nodes, node_names = excluded.node_names, culprits = excluded.culprits,
+             slot = excluded.slot",
     )?;
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     store.execute(params![
-        counted.incident,
         block,
         found.pool,
         found.end_ms.div_euclid(HOUR_MS),

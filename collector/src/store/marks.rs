@@ -1,7 +1,6 @@
 //! What people said of sessions. A mark keeps the report that it was made about, so retention does not take it.
 
-use rusqlite::{Connection, OptionalExtension, params};
-
+use super::sql::{Connection, Result, Row, params};
 use super::{Store, WriteError, unpack};
 
 /// A judgement of a person about a session.
@@ -19,11 +18,11 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// The mark of a session.
-    pub(crate) fn find(connection: &Connection, id: i64) -> rusqlite::Result<Option<Self>> {
+    pub(crate) fn find(connection: &Connection, id: i64) -> Result<Option<Self>> {
         let mut find = connection.prepare_cached(
             "SELECT real, comment, marked_by, marked_ms, revision FROM marks WHERE id = ?1",
         )?;
-        let read = |row: &rusqlite::Row<'_>| {
+        let read = |row: &Row<'_>| {
             Ok(Self {
                 real: row.get(0)?,
                 comment: row.get(1)?,
@@ -32,20 +31,16 @@ impl Mark {
                 revision: row.get(4)?,
             })
         };
-        find.query_row([id], read).optional()
+        find.query_optional([id], read)
     }
 }
 
 /// Marks with their reports after session `after`, in the order of ids, at most `limit`.
-pub(crate) fn page(
-    connection: &Connection,
-    after: i64,
-    limit: i64,
-) -> rusqlite::Result<Vec<(i64, Mark, String)>> {
+pub(crate) fn page(connection: &Connection, after: i64, limit: i64) -> Result<Vec<(i64, Mark, String)>> {
     let mut page = connection.prepare_cached(
         "SELECT id, real, comment, marked_by, marked_ms, revision, body FROM marks WHERE id > ?1 ORDER BY id LIMIT ?2",
     )?;
-    let rows = page.query_map([after, limit], |row| {
+    page.query_map([after, limit], |row| {
         let mark = Mark {
             real: row.get(1)?,
             comment: row.get(2)?,
@@ -56,8 +51,7 @@ pub(crate) fn page(
         let body: Vec<u8> = row.get(6)?;
         // A damaged body is left out where reports are read, by being no JSON.
         Ok((row.get(0)?, mark, unpack(&body).unwrap_or_default()))
-    })?;
-    rows.collect()
+    })
 }
 
 impl Store {
@@ -68,14 +62,17 @@ impl Store {
     pub(crate) async fn mark(&self, id: i64, mark: Option<Mark>) -> Result<(), WriteError> {
         self.change(move |transaction| {
             let Some(mark) = mark else {
-                transaction.execute("DELETE FROM marks WHERE id = ?1", [id])?;
+                transaction.prepare_cached("DELETE FROM marks WHERE id = ?1")?.execute([id])?;
                 return Ok(());
             };
-            transaction.execute(
-                "INSERT OR REPLACE INTO marks (id, real, comment, marked_by, marked_ms, revision, body)
-                 SELECT id, ?2, ?3, ?4, ?5, revision, body FROM sessions JOIN bodies USING (seq) WHERE id = ?1",
-                params![id, mark.real, mark.comment, mark.marked_by, mark.marked_ms],
+            let mut set = transaction.prepare_cached(
+                "INSERT INTO marks (id, real, comment, marked_by, marked_ms, revision, body)
+                 SELECT id, ?2, ?3, ?4, ?5, revision, body FROM sessions JOIN bodies USING (seq) WHERE id = ?1
+                 ON CONFLICT (id) DO UPDATE SET real = excluded.real, comment = excluded.comment,
+                     marked_by = excluded.marked_by, marked_ms = excluded.marked_ms, revision = excluded.revision,
+                     body = excluded.body",
             )?;
+            set.execute(params![id, mark.real, mark.comment, mark.marked_by, mark.marked_ms])?;
             Ok(())
         })
         .await

@@ -1,10 +1,9 @@
 //! Which incidents are told to people, decided in the transaction that makes them: each once when it is found and once
 //! when it is taken back, within a budget of its node, the others in a group from time to time.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
-
 use super::incidents::Turn;
 use super::rollup::DAY_MS;
+use super::sql::{Connection, Result, Transaction, params};
 use super::{ReadError, Store, WriteError};
 use crate::notify::{self, GROUP_NAMED_MAX, Group, Notice, Policy, Subject};
 
@@ -24,7 +23,7 @@ pub(super) fn tell(
     turns: &[Turn],
     policy: &Policy,
     now_ms: i64,
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     for turn in turns {
         match turn {
             Turn::Flagged(subject) => found(transaction, subject, policy, now_ms)?,
@@ -38,12 +37,7 @@ pub(super) fn tell(
     Ok(())
 }
 
-fn found(
-    transaction: &Transaction<'_>,
-    subject: &Subject,
-    policy: &Policy,
-    now_ms: i64,
-) -> rusqlite::Result<()> {
+fn found(transaction: &Transaction<'_>, subject: &Subject, policy: &Policy, now_ms: i64) -> Result<()> {
     if subject.end_ms < now_ms.saturating_sub(policy.age_max_ms) {
         return Ok(());
     }
@@ -76,11 +70,11 @@ fn taken_back(
     pool: &str,
     policy: &Policy,
     now_ms: i64,
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     let mut told =
         transaction.prepare_cached("SELECT state, subject FROM notices WHERE block = ?1 AND pool = ?2")?;
     let told: Option<(i64, String)> =
-        told.query_row(params![block, pool], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        told.query_optional(params![block, pool], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let Some((state, subject)) = told else { return Ok(()) };
     let sql = "DELETE FROM notices WHERE block = ?1 AND pool = ?2";
     transaction.prepare_cached(sql)?.execute(params![block, pool])?;
@@ -91,12 +85,7 @@ fn taken_back(
 }
 
 /// Puts a notice into the outbox of every receiver that has room.
-fn post(
-    transaction: &Transaction<'_>,
-    policy: &Policy,
-    now_ms: i64,
-    notice: &Notice,
-) -> rusqlite::Result<()> {
+fn post(transaction: &Transaction<'_>, policy: &Policy, now_ms: i64, notice: &Notice) -> Result<()> {
     let text = json(notice);
     let mut post = transaction.prepare_cached(
         "INSERT INTO outbox (receiver, at_ms, notice)
@@ -115,7 +104,7 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 /// Puts a group of all incidents that wait into the outbox, once the oldest has waited long enough.
-fn group(transaction: &Transaction<'_>, policy: &Policy, now_ms: i64) -> rusqlite::Result<()> {
+fn group(transaction: &Transaction<'_>, policy: &Policy, now_ms: i64) -> Result<()> {
     let due_ms = now_ms.saturating_sub(policy.group_interval_ms);
     let mut first = transaction.prepare_cached("SELECT min(at_ms) FROM notices WHERE state = ?1")?;
     let first: Option<i64> = first.query_row([WAITS], |row| row.get(0))?;
@@ -125,13 +114,11 @@ fn group(transaction: &Transaction<'_>, policy: &Policy, now_ms: i64) -> rusqlit
     let named = i64::try_from(GROUP_NAMED_MAX).unwrap_or(i64::MAX);
     let mut worst = transaction
         .prepare_cached("SELECT subject FROM notices WHERE state = ?1 ORDER BY score DESC, block LIMIT ?2")?;
-    let worst = worst.query_map([WAITS, named], |row| row.get::<_, String>(0))?;
-    let worst: Vec<String> = worst.collect::<Result<_, _>>()?;
+    let worst: Vec<String> = worst.query_map([WAITS, named], |row| row.get(0))?;
     let mut by_node = transaction.prepare_cached(
         "SELECT node, count(*) AS n FROM notices WHERE state = ?1 GROUP BY node ORDER BY n DESC, node",
     )?;
-    let nodes = by_node.query_map([WAITS], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
-    let nodes: Vec<(String, i64)> = nodes.collect::<Result<_, _>>()?;
+    let nodes: Vec<(String, i64)> = by_node.query_map([WAITS], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
     let incidents = unsigned(nodes.iter().map(|(_, incidents)| incidents).sum());
     let group = Group {
@@ -150,7 +137,7 @@ fn group(transaction: &Transaction<'_>, policy: &Policy, now_ms: i64) -> rusqlit
 }
 
 /// Forgets budgets and incidents of long ago.
-pub(super) fn forget(transaction: &Transaction<'_>, now_ms: i64) -> rusqlite::Result<()> {
+pub(super) fn forget(transaction: &Transaction<'_>, now_ms: i64) -> Result<()> {
     let oldest_ms = now_ms.saturating_sub(KEPT_DAYS * DAY_MS);
     transaction.prepare_cached("DELETE FROM notices WHERE at_ms < ?1")?.execute([oldest_ms])?;
     let sql = "DELETE FROM notice_days WHERE day < ?1";
@@ -159,9 +146,9 @@ pub(super) fn forget(transaction: &Transaction<'_>, now_ms: i64) -> rusqlite::Re
 }
 
 /// How many notifications wait for each receiver.
-pub(crate) fn waiting(connection: &Connection) -> rusqlite::Result<Vec<(String, i64)>> {
+pub(crate) fn waiting(connection: &Connection) -> Result<Vec<(String, i64)>> {
     let mut waiting = connection.prepare_cached("SELECT receiver, count(*) FROM outbox GROUP BY receiver")?;
-    waiting.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    waiting.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 /// A notification that waits: its number, when it was posted, and what it says.
@@ -177,9 +164,7 @@ impl Store {
             let mut oldest = connection.prepare_cached(
                 "SELECT number, at_ms, notice FROM outbox WHERE receiver = ?1 ORDER BY number LIMIT ?2",
             )?;
-            let rows = oldest
-                .query_map(params![receiver, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            rows.collect()
+            oldest.query_map(params![receiver, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         })
         .await
     }
@@ -203,8 +188,9 @@ impl Store {
     pub(crate) async fn keep_receivers(&self, names: Vec<String>) -> Result<(), WriteError> {
         self.change(move |transaction| {
             let known: Vec<(String, i64)> = waiting(transaction)?;
+            let mut delete = transaction.prepare_cached("DELETE FROM outbox WHERE receiver = ?1")?;
             for (receiver, _) in known.into_iter().filter(|(receiver, _)| !names.contains(receiver)) {
-                transaction.execute("DELETE FROM outbox WHERE receiver = ?1", [receiver])?;
+                delete.execute([receiver])?;
             }
             Ok(())
         })
@@ -221,7 +207,7 @@ impl Store {
             .read(move |connection| {
                 let mut first =
                     connection.prepare_cached("SELECT min(at_ms) FROM notices WHERE state = ?1")?;
-                first.query_row([WAITS], |row| row.get::<_, Option<i64>>(0))
+                first.query_row([WAITS], |row| row.get::<Option<i64>>(0))
             })
             .await;
         // Asked before, so that an idle collector writes nothing.

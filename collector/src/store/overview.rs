@@ -1,10 +1,9 @@
 //! What the API asks the database about incidents, and the overview: from roll-ups and indexes alone, so the answer takes
 //! as long whether there are a thousand sessions or ten million.
 
-use rusqlite::{Connection, Row, ToSql, params};
-
 use super::reader::text;
 use super::rollup::{DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS};
+use super::sql::{Connection, Result, Row, ToValue, Value, params};
 use crate::incident::PARTS_MAX;
 
 /// Hours that are looked at for the worst incidents, the latest ones that have any.
@@ -41,7 +40,7 @@ pub(crate) struct IncidentHead {
 const HEAD: &str =
     "incident, block, pool, hour, start_ms, end_ms, score, sessions, flagged, nodes, node_names, culprits";
 
-fn head(row: &Row<'_>) -> rusqlite::Result<IncidentHead> {
+fn head(row: &Row<'_>) -> Result<IncidentHead> {
     Ok(IncidentHead {
         incident: row.get(0)?,
         block: row.get(1)?,
@@ -74,39 +73,35 @@ pub(crate) struct IncidentFilter {
 
 impl IncidentFilter {
     /// Incidents with a flagged session that pass, at most `limit`.
-    pub(crate) fn incidents(&self, connection: &Connection) -> rusqlite::Result<Vec<IncidentHead>> {
+    pub(crate) fn incidents(&self, connection: &Connection) -> Result<Vec<IncidentHead>> {
         let mut sql = format!("SELECT {HEAD} FROM incidents WHERE flagged > 0");
-        let mut values: Vec<&dyn ToSql> = Vec::new();
+        let mut values: Vec<Value<'_>> = Vec::new();
         let hours =
             self.range.map(|range| (range.from_ms.div_euclid(HOUR_MS), range.to_ms.div_euclid(HOUR_MS)));
         if let (Some((from, to)), Some(range)) = (&hours, &self.range) {
             sql += " AND hour >= ? AND hour <= ? AND end_ms >= ? AND end_ms < ?";
-            values.extend([from as &dyn ToSql, to, &range.from_ms, &range.to_ms]);
+            values.extend([from.value(), to.value(), range.from_ms.value(), range.to_ms.value()]);
         }
         if let Some((hour, score, incident)) = &self.before {
             sql += " AND (hour, score, incident) < (?, ?, ?)";
-            values.extend([hour as &dyn ToSql, score, incident]);
+            values.extend([hour.value(), score.value(), incident.value()]);
         }
         if let Some(culprit) = &self.culprit {
             sql += " AND instr(culprits, ?) > 0";
-            values.push(culprit);
+            values.push(culprit.value());
         }
         if let Some(nodes_min) = &self.nodes_min {
             sql += " AND nodes >= ?";
-            values.push(nodes_min);
+            values.push(nodes_min.value());
         }
         sql += " ORDER BY hour DESC, score DESC, incident DESC LIMIT ?";
-        values.push(&self.limit);
-        connection.prepare_cached(&sql)?.query_map(values.as_slice(), head)?.collect()
+        values.push(self.limit.value());
+        connection.prepare_cached(&sql)?.query_map(values.as_slice(), head)
     }
 }
 
 /// The worst incidents that ended in a range, worst first.
-pub(crate) fn worst(
-    connection: &Connection,
-    range: Range,
-    limit: usize,
-) -> rusqlite::Result<Vec<IncidentHead>> {
+pub(crate) fn worst(connection: &Connection, range: Range, limit: usize) -> Result<Vec<IncidentHead>> {
     let mut earlier = connection
         .prepare_cached("SELECT max(hour) FROM incidents WHERE flagged > 0 AND hour < ?1 AND hour >= ?2")?;
     let mut in_hour = connection.prepare_cached(&format!(
@@ -116,7 +111,7 @@ pub(crate) fn worst(
     let (first, mut hour) = (range.from_ms.div_euclid(HOUR_MS), range.to_ms.div_euclid(HOUR_MS) + 1);
     let mut worst: Vec<IncidentHead> = Vec::new();
     for _ in 0..HOURS_MAX {
-        let Some(found) = earlier.query_row([hour, first], |row| row.get::<_, Option<i64>>(0))? else {
+        let Some(found) = earlier.query_row([hour, first], |row| row.get::<Option<i64>>(0))? else {
             break;
         };
         hour = found;
@@ -125,9 +120,7 @@ pub(crate) fn worst(
             params![hour, least, range.from_ms, range.to_ms, i64::try_from(limit).unwrap_or(i64::MAX)],
             head,
         )?;
-        for row in rows {
-            worst.push(row?);
-        }
+        worst.extend(rows);
         worst.sort_by(|one, other| other.score.total_cmp(&one.score).then(other.end_ms.cmp(&one.end_ms)));
         worst.truncate(limit);
     }
@@ -135,32 +128,28 @@ pub(crate) fn worst(
 }
 
 /// The incidents of a block.
-pub(crate) fn of_block(connection: &Connection, block: i64) -> rusqlite::Result<Vec<IncidentHead>> {
+pub(crate) fn of_block(connection: &Connection, block: i64) -> Result<Vec<IncidentHead>> {
     let sql = format!("SELECT {HEAD} FROM incidents WHERE block = ?1 ORDER BY pool");
-    connection.prepare_cached(&sql)?.query_map([block], head)?.collect()
+    connection.prepare_cached(&sql)?.query_map([block], head)
 }
 
 /// The reports of the sessions that are joined for a block, those that ended last first, and how many have no room in
 /// `bytes_max`.
-pub(crate) fn reports(
-    connection: &Connection,
-    block: i64,
-    bytes_max: usize,
-) -> rusqlite::Result<(Vec<String>, usize)> {
+pub(crate) fn reports(connection: &Connection, block: i64, bytes_max: usize) -> Result<(Vec<String>, usize)> {
     let mut reports = connection.prepare_cached(
         "SELECT body FROM sessions JOIN bodies USING (seq) WHERE block = ?1 ORDER BY end_ms DESC, id LIMIT ?2",
     )?;
-    let mut rows = reports.query(params![block, i64::try_from(PARTS_MAX).unwrap_or(i64::MAX)])?;
     let (mut texts, mut bytes, mut left_out) = (Vec::new(), 0, 0);
-    while let Some(row) = rows.next()? {
-        let text = text(&row.get::<_, Vec<u8>>(0)?)?;
+    reports.query_each(params![block, i64::try_from(PARTS_MAX).unwrap_or(i64::MAX)], |row| {
+        let text = text(&row.get::<Vec<u8>>(0)?)?;
         bytes += text.len();
         if bytes > bytes_max && !texts.is_empty() {
             left_out += 1;
         } else {
             texts.push(text);
         }
-    }
+        Ok(())
+    })?;
     Ok((texts, left_out))
 }
 
@@ -173,26 +162,24 @@ pub(crate) struct Point {
 }
 
 /// Points of a range where anything happened, `step_ms` apart.
-pub(crate) fn points(connection: &Connection, range: Range, step_ms: i64) -> rusqlite::Result<Vec<Point>> {
+pub(crate) fn points(connection: &Connection, range: Range, step_ms: i64) -> Result<Vec<Point>> {
     let step = (step_ms / MINUTE_MS).max(1);
     let mut points = connection.prepare_cached(
-        "SELECT minute / ?1 AS step, sum(flagged), sum(scored) FROM minutes WHERE minute >= ?2 AND minute < ?3
-         GROUP BY step ORDER BY step",
+        "SELECT minute / ?1 AS step, CAST(sum(flagged) AS BIGINT), CAST(sum(scored) AS BIGINT) FROM minutes
+         WHERE minute >= ?2 AND minute < ?3 GROUP BY step ORDER BY step",
     )?;
     let minute = |time_ms: i64| time_ms.div_euclid(MINUTE_MS);
-    let rows =
-        points.query_map([step, minute(range.from_ms), minute(range.to_ms + MINUTE_MS - 1)], |row| {
-            let at: i64 = row.get(0)?;
-            Ok(Point { time_ms: at * step * MINUTE_MS, flagged: row.get(1)?, scored: row.get(2)? })
-        })?;
-    rows.collect()
+    points.query_map([step, minute(range.from_ms), minute(range.to_ms + MINUTE_MS - 1)], |row| {
+        let at: i64 = row.get(0)?;
+        Ok(Point { time_ms: at * step * MINUTE_MS, flagged: row.get(1)?, scored: row.get(2)? })
+    })
 }
 
 /// First and last minute with a flagged session, in ms.
-pub(crate) fn extent(connection: &Connection) -> rusqlite::Result<Option<Range>> {
+pub(crate) fn extent(connection: &Connection) -> Result<Option<Range>> {
     let mut extent =
         connection.prepare_cached("SELECT min(minute), max(minute) FROM minutes WHERE flagged > 0")?;
-    extent.query_row([], |row| {
+    extent.query_row((), |row| {
         let (first, last): (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
         let range =
             |(first, last): (i64, i64)| Range { from_ms: first * MINUTE_MS, to_ms: (last + 1) * MINUTE_MS };
@@ -201,47 +188,39 @@ pub(crate) fn extent(connection: &Connection) -> rusqlite::Result<Option<Range>>
 }
 
 /// Sessions by upper bound of their score, as agents counted them.
-pub(crate) fn scores(connection: &Connection, range: Range) -> rusqlite::Result<Vec<(String, i64)>> {
+pub(crate) fn scores(connection: &Connection, range: Range) -> Result<Vec<(String, i64)>> {
     let mut scores = connection.prepare_cached(
-        "SELECT bound, sum(sessions) FROM scores WHERE slot >= ?1 AND slot <= ?2 GROUP BY bound",
+        "SELECT bound, CAST(sum(sessions) AS BIGINT) FROM scores WHERE slot >= ?1 AND slot <= ?2 GROUP BY bound",
     )?;
-    let rows = scores.query_map(slots(range, SLOT_MS), |row| Ok((row.get(0)?, row.get(1)?)))?;
-    rows.collect()
+    scores.query_map(slots(range, SLOT_MS), |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 /// The threshold of the report that arrived last.
-pub(crate) fn threshold(connection: &Connection) -> rusqlite::Result<Option<f64>> {
+pub(crate) fn threshold(connection: &Connection) -> Result<Option<f64>> {
     let mut threshold = connection
         .prepare_cached("SELECT threshold FROM sessions WHERE seq = (SELECT max(seq) FROM sessions)")?;
-    let mut rows = threshold.query([])?;
-    rows.next()?.map(|row| row.get(0)).transpose()
+    threshold.query_optional((), |row| row.get(0))
 }
 
 /// Kind, name, and how many incidents point at it.
 pub(crate) type Count = (String, String, i64);
 
 /// What the most incidents that began in a range point at.
-pub(crate) fn culprits(connection: &Connection, range: Range, limit: i64) -> rusqlite::Result<Vec<Count>> {
+pub(crate) fn culprits(connection: &Connection, range: Range, limit: i64) -> Result<Vec<Count>> {
     let slot_ms = if range.to_ms.saturating_sub(range.from_ms) > BY_SLOT_MAX_MS { DAY_MS } else { SLOT_MS };
     let [from, to] = slots(range, slot_ms);
     let mut culprits = connection.prepare_cached(
-        "SELECT kind, name, sum(incidents) AS n FROM culprits WHERE slot_ms = ?1 AND slot >= ?2 AND slot <= ?3
-         GROUP BY kind, name HAVING n > 0 ORDER BY n DESC, kind DESC, name LIMIT ?4",
+        "SELECT kind, name, CAST(sum(incidents) AS BIGINT) AS n FROM culprits
+         WHERE slot_ms = ?1 AND slot >= ?2 AND slot <= ?3
+         GROUP BY kind, name HAVING sum(incidents) > 0 ORDER BY n DESC, kind DESC, name LIMIT ?4",
     )?;
-    let rows =
-        culprits.query_map([slot_ms, from, to, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    rows.collect()
+    culprits.query_map([slot_ms, from, to, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
 }
 
 /// How many incidents that began in a range point at one culprit.
-pub(crate) fn culprit_count(
-    connection: &Connection,
-    range: Range,
-    kind: &str,
-    name: &str,
-) -> rusqlite::Result<i64> {
+pub(crate) fn culprit_count(connection: &Connection, range: Range, kind: &str, name: &str) -> Result<i64> {
     let mut count = connection.prepare_cached(
-        "SELECT coalesce(sum(incidents), 0) FROM culprits
+        "SELECT CAST(coalesce(sum(incidents), 0) AS BIGINT) FROM culprits
          WHERE slot_ms = ?1 AND slot >= ?2 AND slot <= ?3 AND kind = ?4 AND name = ?5",
     )?;
     let [from, to] = slots(range, SLOT_MS);
@@ -266,7 +245,7 @@ pub(crate) struct Template {
     pub(crate) events: i64,
 }
 
-fn template(row: &Row<'_>) -> rusqlite::Result<Template> {
+fn template(row: &Row<'_>) -> Result<Template> {
     Ok(Template {
         template: row.get(0)?,
         text: row.get(1)?,
@@ -279,16 +258,12 @@ fn template(row: &Row<'_>) -> rusqlite::Result<Template> {
 }
 
 /// Templates that were first seen in a range, those that a model does not know first, then newest first.
-pub(crate) fn new_templates(
-    connection: &Connection,
-    range: Range,
-    limit: i64,
-) -> rusqlite::Result<Vec<Template>> {
+pub(crate) fn new_templates(connection: &Connection, range: Range, limit: i64) -> Result<Vec<Template>> {
     let mut templates = connection.prepare_cached(
         "SELECT template, text, known, first_seen_ms, last_seen_ms, first_node, events FROM templates
          WHERE first_seen_ms >= ?1 AND first_seen_ms < ?2 ORDER BY known, first_seen_ms DESC, template LIMIT ?3",
     )?;
-    templates.query_map([range.from_ms, range.to_ms, limit], template)?.collect()
+    templates.query_map([range.from_ms, range.to_ms, limit], template)
 }
 
 /// Templates by their events in a range, most first; `known` chooses.
@@ -297,15 +272,16 @@ pub(crate) fn templates(
     range: Range,
     known: Option<bool>,
     limit: i64,
-) -> rusqlite::Result<Vec<Template>> {
+) -> Result<Vec<Template>> {
     let mut templates = connection.prepare_cached(
         "SELECT template, text, known, first_seen_ms, last_seen_ms, first_node, n FROM
-             (SELECT template, sum(events) AS n FROM template_hours WHERE hour >= ?1 AND hour <= ?2 GROUP BY template)
+             (SELECT template, CAST(sum(events) AS BIGINT) AS n FROM template_hours
+              WHERE hour >= ?1 AND hour <= ?2 GROUP BY template) AS counted
              JOIN templates USING (template)
          WHERE ?3 IS NULL OR known = ?3 ORDER BY n DESC, template LIMIT ?4",
     )?;
     let [from, to] = slots(range, HOUR_MS);
-    templates.query_map(params![from, to, known, limit], template)?.collect()
+    templates.query_map(params![from, to, known, limit], template)
 }
 
 /// Events of a template in a range, by the hour.
@@ -313,10 +289,10 @@ pub(crate) fn template_hours(
     connection: &Connection,
     range: Range,
     template: i64,
-) -> rusqlite::Result<Vec<(i64, i64)>> {
+) -> Result<Vec<(i64, i64)>> {
     let mut hours = connection.prepare_cached(
         "SELECT hour, events FROM template_hours WHERE template = ?1 AND hour >= ?2 AND hour <= ?3 ORDER BY hour",
     )?;
     let [from, to] = slots(range, HOUR_MS);
-    hours.query_map([template, from, to], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    hours.query_map([template, from, to], |row| Ok((row.get(0)?, row.get(1)?)))
 }

@@ -1,7 +1,6 @@
 //! What the API asks the database about sessions and nodes.
 
-use rusqlite::{Connection, OptionalExtension, Row, ToSql};
-
+use super::sql::{Connection, Error, Result, Row, ToValue, Value, params};
 use super::unpack;
 
 /// Revisions of a session that are listed.
@@ -81,46 +80,46 @@ pub(crate) struct Node {
 
 impl Filter {
     /// Sessions that pass, at most `limit`.
-    pub(crate) fn sessions(&self, connection: &Connection) -> rusqlite::Result<Vec<SessionHead>> {
+    pub(crate) fn sessions(&self, connection: &Connection) -> Result<Vec<SessionHead>> {
         let mut conditions: Vec<&str> = Vec::new();
-        let mut values: Vec<&dyn ToSql> = Vec::new();
-        let mut add = |condition, value| {
-            conditions.push(condition);
-            values.push(value);
-        };
+        let mut values: Vec<Value<'_>> = Vec::new();
         if let Some(node) = &self.node {
-            add("node = ?", node);
+            conditions.push("node = ?");
+            values.push(node.value());
         }
         if let Some(block) = &self.block {
             // By the index of blocks, which is not in the order of arrival.
-            add("block = ?", block);
+            conditions.push("block = ?");
+            values.push(block.value());
         }
         match self.flagged {
-            Some(true) => add("flagged = ?", &1),
+            Some(true) => conditions.push("flagged = 1"),
             // In this form the partial index applies.
-            Some(false) => add("flagged = 0 AND ?", &1),
+            Some(false) => conditions.push("flagged = 0"),
             None => {}
         }
         if let Some(min_score) = &self.min_score {
-            add("score >= ?", min_score);
+            conditions.push("score >= ?");
+            values.push(min_score.value());
         }
         if let Some(before) = &self.before {
-            add("seq < ?", before);
+            conditions.push("seq < ?");
+            values.push(before.value());
         }
         let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
-        values.push(&limit);
-        let conditions = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
+        values.push(limit.value());
+        let conditions = if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") };
         let sql = format!(
             "SELECT seq, id, revision, node, block, pool, flagged, score, threshold, model, reasons, start_ms, end_ms,
                  events, received_ms
              FROM sessions WHERE {conditions} ORDER BY seq DESC LIMIT ?"
         );
         let mut statement = connection.prepare_cached(&sql)?;
-        statement.query_map(values.as_slice(), session_head)?.collect()
+        statement.query_map(values.as_slice(), session_head)
     }
 }
 
-fn session_head(row: &Row<'_>) -> rusqlite::Result<SessionHead> {
+fn session_head(row: &Row<'_>) -> Result<SessionHead> {
     Ok(SessionHead {
         seq: row.get(0)?,
         id: row.get(1)?,
@@ -142,9 +141,9 @@ fn session_head(row: &Row<'_>) -> rusqlite::Result<SessionHead> {
 
 impl Session {
     /// The session of an id, if there is one.
-    pub(crate) fn find(connection: &Connection, id: i64) -> rusqlite::Result<Option<Self>> {
+    pub(crate) fn find(connection: &Connection, id: i64) -> Result<Option<Self>> {
         // All queries see one state.
-        let connection = connection.unchecked_transaction()?;
+        let connection = connection.snapshot()?;
         let mut current = connection.prepare_cached(
             "SELECT body, received_ms, block, revision, flagged, score, model
              FROM sessions JOIN bodies USING (seq) WHERE id = ?1",
@@ -161,12 +160,12 @@ impl Session {
             };
             Ok(Self { body: text(&body)?, received_ms, block: row.get(2)?, revisions: vec![current] })
         };
-        let Some(mut session) = current.query_row([id], read).optional()? else { return Ok(None) };
+        let Some(mut session) = current.query_optional([id], read)? else { return Ok(None) };
         let mut past = connection.prepare_cached(
             "SELECT revision, flagged, score, model, received_ms FROM revisions WHERE id = ?1
              ORDER BY revision DESC LIMIT ?2",
         )?;
-        let past = past.query_map((id, REVISIONS_MAX - 1), |row| {
+        let past = past.query_map([id, REVISIONS_MAX - 1], |row| {
             Ok(Revision {
                 revision: row.get(0)?,
                 flagged: row.get(1)?,
@@ -175,28 +174,24 @@ impl Session {
                 received_ms: row.get(4)?,
             })
         })?;
-        for revision in past {
-            session.revisions.push(revision?);
-        }
+        session.revisions.extend(past);
         Ok(Some(session))
     }
 }
 
 /// The text of a packed report.
-pub(super) fn text(body: &[u8]) -> rusqlite::Result<String> {
-    unpack(body).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, Box::new(error))
-    })
+pub(super) fn text(body: &[u8]) -> Result<String> {
+    unpack(body).map_err(Error::Damaged)
 }
 
 impl Node {
     /// Nodes by name after `after`, at most `limit`.
-    pub(crate) fn page(connection: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<Self>> {
+    pub(crate) fn page(connection: &Connection, after: &str, limit: usize) -> Result<Vec<Self>> {
         let mut statement = connection.prepare_cached(
             "SELECT node, agent_version, model, first_seen_ms, last_seen_ms, sessions_flagged, metrics, metrics_ms
              FROM nodes WHERE node > ?1 ORDER BY node LIMIT ?2",
         )?;
-        let nodes = statement.query_map((after, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
+        statement.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             Ok(Self {
                 node: row.get(0)?,
                 agent_version: row.get(1)?,
@@ -207,15 +202,15 @@ impl Node {
                 metrics: row.get(6)?,
                 metrics_ms: row.get(7)?,
             })
-        })?;
-        nodes.collect()
+        })
     }
 
     /// How many nodes report, are quiet and are lost.
-    pub(crate) fn count_by_age(connection: &Connection, now_ms: i64) -> rusqlite::Result<[i64; 3]> {
+    pub(crate) fn count_by_age(connection: &Connection, now_ms: i64) -> Result<[i64; 3]> {
         let mut count = connection.prepare_cached(
-            "SELECT coalesce(sum(last_seen_ms >= ?1), 0), coalesce(sum(last_seen_ms >= ?2 AND last_seen_ms < ?1), 0),
-                 coalesce(sum(last_seen_ms < ?2), 0) FROM nodes",
+            "SELECT count(*) FILTER (WHERE last_seen_ms >= ?1),
+                 count(*) FILTER (WHERE last_seen_ms >= ?2 AND last_seen_ms < ?1),
+                 count(*) FILTER (WHERE last_seen_ms < ?2) FROM nodes",
         )?;
         let since = [now_ms - QUIET_AFTER_MS, now_ms - LOST_AFTER_MS];
         count.query_row(since, |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))
@@ -230,9 +225,9 @@ pub(crate) struct Totals {
 }
 
 /// Reads the totals.
-pub(crate) fn totals(connection: &Connection) -> rusqlite::Result<Totals> {
+pub(crate) fn totals(connection: &Connection) -> Result<Totals> {
     let mut totals = connection.prepare_cached(
         "SELECT (SELECT coalesce(max(seq), 0) FROM sessions), (SELECT count(*) FROM nodes)",
     )?;
-    totals.query_row([], |row| Ok(Totals { seq: row.get(0)?, nodes: row.get(1)? }))
+    totals.query_row((), |row| Ok(Totals { seq: row.get(0)?, nodes: row.get(1)? }))
 }

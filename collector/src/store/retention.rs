@@ -1,9 +1,9 @@
 //! Forgetting: what is too old, and what is the oldest when the file holds too much. In small steps between the
 //! transactions of arriving reports, so that nobody waits for it.
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
-
 use super::rollup::{DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS};
+use super::sql::{Connection, Result, Transaction};
+use super::writing::stored_bytes;
 use super::{incidents, notices, wanted};
 
 /// Sessions that one step forgets at most.
@@ -27,10 +27,10 @@ impl Default for Retention {
 
 impl Retention {
     /// Forgets a little. Returns how many sessions went, and whether there is more to forget.
-    pub(super) fn step(self, connection: &mut Connection, now_ms: i64) -> rusqlite::Result<(u64, bool)> {
+    pub(super) fn step(self, connection: &Connection, now_ms: i64) -> Result<(u64, bool)> {
         let oldest_ms = now_ms.saturating_sub(i64::from(self.age_days) * DAY_MS);
-        let too_large = used_bytes(connection)? > self.bytes_max;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let too_large = connection.used_bytes()? > self.bytes_max;
+        let transaction = connection.begin()?;
         // Size forgets whatever is oldest; age what arrived before the limit.
         let before_ms = if too_large { i64::MAX } else { oldest_ms };
         let gone = sessions(&transaction, before_ms)?;
@@ -42,33 +42,26 @@ impl Retention {
     }
 }
 
-/// Bytes of pages in use.
-pub(crate) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let pages = pragma("page_count")? - pragma("freelist_count")?;
-    Ok(u64::try_from(pages.saturating_mul(pragma("page_size")?)).unwrap_or(0))
-}
-
 /// Forgets the oldest sessions that arrived before `before_ms`, but never the newest one, whose `seq` counts on.
-fn sessions(transaction: &Transaction<'_>, before_ms: i64) -> rusqlite::Result<u64> {
+fn sessions(transaction: &Transaction<'_>, before_ms: i64) -> Result<u64> {
     let mut oldest = transaction.prepare_cached(
         "SELECT seq, id, block, node, flagged, received_ms FROM sessions
          WHERE seq < (SELECT max(seq) FROM sessions) ORDER BY seq LIMIT ?1",
     )?;
     type Old = (i64, i64, Option<i64>, String, bool, i64);
-    let rows = oldest.query_map([STEP_SESSIONS], |row| {
+    let rows: Vec<Old> = oldest.query_map([STEP_SESSIONS], |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
     })?;
-    let rows: Vec<Old> = rows.collect::<Result<_, _>>()?;
     let mut blocks = std::collections::BTreeSet::new();
-    let mut gone = 0;
+    let (mut gone, mut bytes) = (0, 0);
     for (seq, id, block, node, flagged, _) in rows.into_iter().take_while(|row| row.5 < before_ms) {
         transaction.prepare_cached("DELETE FROM sessions WHERE seq = ?1")?.execute([seq])?;
+        bytes += stored_bytes(transaction, seq)?;
         transaction.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([seq])?;
         transaction.prepare_cached("DELETE FROM revisions WHERE id = ?1")?.execute([id])?;
         if flagged {
             let mut count = transaction.prepare_cached(
-                "UPDATE nodes SET sessions_flagged = max(0, sessions_flagged - 1) WHERE node = ?1",
+                "UPDATE nodes SET sessions_flagged = sessions_flagged - 1 WHERE node = ?1 AND sessions_flagged > 0",
             )?;
             count.execute([node])?;
         }
@@ -78,15 +71,16 @@ fn sessions(transaction: &Transaction<'_>, before_ms: i64) -> rusqlite::Result<u
     for block in blocks {
         incidents::shrink(transaction, block)?;
     }
+    transaction.changed(-bytes)?;
     Ok(gone)
 }
 
 /// What was rolled up goes when it is too old, but not while incidents of that time are there: logs may be older than
 /// what is kept when they arrive.
-fn roll_ups(transaction: &Transaction<'_>, oldest_ms: i64) -> rusqlite::Result<()> {
+fn roll_ups(transaction: &Transaction<'_>, oldest_ms: i64) -> Result<()> {
     let mut first = transaction.prepare_cached("SELECT min(hour) FROM incidents WHERE flagged > 0")?;
     let first_ms = first
-        .query_row([], |row| row.get::<_, Option<i64>>(0))?
+        .query_row((), |row| row.get::<Option<i64>>(0))?
         .map_or(i64::MAX, |hour| hour.saturating_mul(HOUR_MS));
     let oldest_ms = oldest_ms.min(first_ms - DAY_MS);
     for (sql, length_ms) in [
@@ -95,7 +89,7 @@ fn roll_ups(transaction: &Transaction<'_>, oldest_ms: i64) -> rusqlite::Result<(
         ("DELETE FROM culprits WHERE slot_ms = 600000 AND slot < ?1", SLOT_MS),
         ("DELETE FROM culprits WHERE slot_ms = 86400000 AND slot < ?1", DAY_MS),
     ] {
-        transaction.prepare_cached(sql)?.execute(params![oldest_ms.div_euclid(length_ms)])?;
+        transaction.prepare_cached(sql)?.execute([oldest_ms.div_euclid(length_ms)])?;
     }
     // A template is forgotten with its counts when nobody has counted it for as long.
     for sql in [

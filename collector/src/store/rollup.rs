@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Transaction, params};
 use serde_json::{Map, Value};
 
 use super::Metrics;
+use super::sql::{Result, Transaction, params};
 use crate::culprit::{Culprit, Kind};
 
 /// Length of a slot of scores and culprits.
@@ -91,24 +91,24 @@ impl Rollups {
     }
 
     /// Adds the changes to the tables.
-    pub(super) fn store(self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    pub(super) fn store(self, transaction: &Transaction<'_>) -> Result<()> {
         let mut minutes = transaction.prepare_cached(
             "INSERT INTO minutes (minute, flagged, scored) VALUES (?1, ?2, ?3) ON CONFLICT (minute) DO UPDATE
-             SET flagged = flagged + excluded.flagged, scored = scored + excluded.scored",
+             SET flagged = minutes.flagged + excluded.flagged, scored = minutes.scored + excluded.scored",
         )?;
         for (minute, (flagged, scored)) in self.minutes {
             minutes.execute(params![minute, flagged, scored])?;
         }
         let mut scores = transaction.prepare_cached(
             "INSERT INTO scores (slot, bound, sessions) VALUES (?1, ?2, ?3)
-             ON CONFLICT (slot, bound) DO UPDATE SET sessions = sessions + excluded.sessions",
+             ON CONFLICT (slot, bound) DO UPDATE SET sessions = scores.sessions + excluded.sessions",
         )?;
         for ((slot, bound), sessions) in self.scores {
             scores.execute(params![slot, bound, sessions])?;
         }
         let mut culprits = transaction.prepare_cached(
             "INSERT INTO culprits (slot_ms, slot, kind, name, incidents) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (slot_ms, slot, kind, name) DO UPDATE SET incidents = incidents + excluded.incidents",
+             ON CONFLICT (slot_ms, slot, kind, name) DO UPDATE SET incidents = culprits.incidents + excluded.incidents",
         )?;
         for ((slot_ms, slot, kind, name), incidents) in self.culprits {
             if incidents != 0 {
@@ -117,7 +117,7 @@ impl Rollups {
         }
         let mut hours = transaction.prepare_cached(
             "INSERT INTO template_hours (template, hour, events) VALUES (?1, ?2, ?3)
-             ON CONFLICT (template, hour) DO UPDATE SET events = events + excluded.events",
+             ON CONFLICT (template, hour) DO UPDATE SET events = template_hours.events + excluded.events",
         )?;
         for ((template, hour), events) in self.template_hours {
             hours.execute(params![template, hour, events])?;

@@ -2,6 +2,7 @@
 
 mod join;
 mod keep;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -50,8 +51,42 @@ async fn nodes(store: &Store) -> Vec<Node> {
     store.read(|connection| Node::page(connection, "", 10)).await.unwrap()
 }
 
+/// URL of a PostgreSQL where the tests may make schemas; they use it instead of files then.
+const SERVER_VARIABLE: &str = "BLOCKSIFT_POSTGRES";
+
+/// The database of a test: a file in its folder, or a schema that is named after the folder.
+pub(crate) fn place(directory: &Path) -> Place {
+    let Ok(url) = std::env::var(SERVER_VARIABLE) else { return Place::File(directory.join("a.sqlite")) };
+    let name = directory.file_name().unwrap().to_string_lossy().replace(|c: char| !c.is_alphanumeric(), "_");
+    let on_server = |url: &str| Place::new(Path::new(url), None).unwrap();
+    let server = on_server(&url);
+    let create = move || {
+        let Place::Server(server) = server else { panic!("{SERVER_VARIABLE} is no URL of a server") };
+        let connection = server.connect(None).unwrap();
+        connection.execute_batch(&format!("CREATE SCHEMA IF NOT EXISTS \"t{name}\"")).unwrap();
+        name
+    };
+    let name = std::thread::spawn(create).join().unwrap();
+    on_server(&format!("{url}?options=-csearch_path%3D%22t{name}%22"))
+}
+
+/// Whether a test that is about files has nothing to do.
+fn needs_a_file() -> bool {
+    let skipped = std::env::var_os(SERVER_VARIABLE).is_some();
+    if skipped {
+        eprintln!("skipped: it is about a database in a file");
+    }
+    skipped
+}
+
+/// Runs something on a connection of its own, beside the store.
+pub(crate) fn beside<T: Send>(directory: &Path, run: impl FnOnce(&Connection) -> T + Send) -> T {
+    let place = place(directory);
+    std::thread::scope(|scope| scope.spawn(move || run(&place.open().unwrap())).join().unwrap())
+}
+
 fn open(directory: &Path) -> Store {
-    Store::open(&directory.join("a.sqlite"), Retention::default(), Arc::default()).unwrap()
+    Store::open(place(directory), Retention::default(), Arc::default()).unwrap()
 }
 
 #[tokio::test]
@@ -138,6 +173,9 @@ async fn filters_choose() {
 
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_reopen_and_after_none() {
+    if needs_a_file() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     store.write(batch(vec![row(1, 1, true)])).await.unwrap();
@@ -207,10 +245,10 @@ async fn a_failed_transaction_stores_nothing_and_the_next_one_works() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     // A second connection breaks the schema under the writer's feet, then mends it.
-    let other = Connection::open(directory.path().join("a.sqlite")).unwrap();
-    other.execute_batch("ALTER TABLE bodies RENAME TO away").unwrap();
+    let rename = |sql: &str| beside(directory.path(), |other| other.execute_batch(sql)).unwrap();
+    rename("ALTER TABLE bodies RENAME TO away");
     assert!(matches!(store.write(batch(vec![row(1, 1, true)])).await, Err(WriteError::Failed)));
-    other.execute_batch("ALTER TABLE away RENAME TO bodies").unwrap();
+    rename("ALTER TABLE away RENAME TO bodies");
     assert!(list(&store, None).await.is_empty());
     assert_eq!(store.write(batch(vec![row(1, 1, true)])).await.unwrap(), stored(1, 0, 0));
     store.close();
@@ -223,7 +261,7 @@ async fn a_query_that_nobody_waits_for_is_broken_off() {
     let (ended, end) = oneshot::channel();
     let endless = store.read(move |connection| {
         let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
-        let result: rusqlite::Result<i64> = connection.query_row(sql, [], |row| row.get(0));
+        let result = connection.prepare_cached(sql)?.query_row((), |row| row.get::<i64>(0));
         assert!(ended.send(result.is_err()).is_ok());
         Ok(())
     });

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Transaction, params};
+use super::sql::{Connection, Result, Transaction, params};
 
 /// How long a node is asked.
 const ASKED_MS: i64 = 60 * 60_000;
@@ -26,18 +26,17 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    fn refresh(&mut self, connection: &Connection) -> Result<()> {
         if self.read.is_some_and(|read| read.elapsed() < FRESH) {
             return Ok(());
         }
         let mut all =
             connection.prepare_cached("SELECT node, address FROM addresses ORDER BY node, address")?;
-        let rows = all.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
         (self.by_address, self.of_node) = (HashMap::new(), HashMap::new());
-        for row in rows {
-            let (node, address) = row?;
-            self.add(node, address);
-        }
+        all.query_each((), |row| {
+            self.add(row.get(0)?, row.get(1)?);
+            Ok(())
+        })?;
         self.read = Some(Instant::now());
         Ok(())
     }
@@ -53,7 +52,7 @@ impl Directory {
         transaction: &Transaction<'_>,
         node: &str,
         addresses: &[String],
-    ) -> rusqlite::Result<()> {
+    ) -> Result<()> {
         self.refresh(transaction)?;
         let mut said: Vec<String> = addresses.iter().take(ADDRESSES_MAX).cloned().collect();
         said.sort();
@@ -65,7 +64,7 @@ impl Directory {
         let mut insert =
             transaction.prepare_cached("INSERT INTO addresses (node, address) VALUES (?1, ?2)")?;
         for address in &said {
-            insert.execute([node, address.as_str()])?;
+            insert.execute(params![node, address])?;
         }
         for address in self.of_node.remove(node).unwrap_or_default() {
             if let Some(claims) = self.by_address.get_mut(&address) {
@@ -83,7 +82,7 @@ impl Directory {
         block: i64,
         names: &[String],
         now_ms: i64,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<()> {
         self.refresh(transaction)?;
         let mut want = transaction.prepare_cached(
             "INSERT INTO wanted (node, block, since_ms) SELECT ?1, ?2, ?3
@@ -108,39 +107,39 @@ pub(crate) fn of_node(
     node: &str,
     after: i64,
     now_ms: i64,
-) -> rusqlite::Result<(Vec<i64>, i64)> {
+) -> Result<(Vec<i64>, i64)> {
     let mut wanted = connection.prepare_cached(
         "SELECT number, block, EXISTS (SELECT 1 FROM sessions WHERE sessions.block = wanted.block AND node = ?1)
          FROM wanted WHERE node = ?1 AND number > ?2 AND since_ms > ?3 ORDER BY number LIMIT ?4",
     )?;
-    let mut rows = wanted.query(params![node, after, now_ms.saturating_sub(ASKED_MS), BLOCKS_MAX])?;
     let (mut blocks, mut last) = (Vec::new(), after);
-    while let Some(row) = rows.next()? {
+    wanted.query_each(params![node, after, now_ms.saturating_sub(ASKED_MS), BLOCKS_MAX], |row| {
         last = row.get(0)?;
-        if !row.get::<_, bool>(2)? {
+        if !row.get::<bool>(2)? {
             blocks.push(row.get(1)?);
         }
-    }
+        Ok(())
+    })?;
     Ok((blocks, last))
 }
 
 /// Blocks that some node is still asked for.
-pub(crate) fn waiting(connection: &Connection, now_ms: i64) -> rusqlite::Result<i64> {
+pub(crate) fn waiting(connection: &Connection, now_ms: i64) -> Result<i64> {
     let mut waiting = connection.prepare_cached("SELECT count(*) FROM wanted WHERE since_ms > ?1")?;
     waiting.query_row([now_ms.saturating_sub(ASKED_MS)], |row| row.get(0))
 }
 
 /// Nodes that are asked for `block` and have not reported on it.
-pub(crate) fn of_block(connection: &Connection, block: i64, now_ms: i64) -> rusqlite::Result<Vec<String>> {
+pub(crate) fn of_block(connection: &Connection, block: i64, now_ms: i64) -> Result<Vec<String>> {
     let mut nodes = connection.prepare_cached(
         "SELECT node FROM wanted WHERE block = ?1 AND since_ms > ?2
              AND NOT EXISTS (SELECT 1 FROM sessions WHERE block = ?1 AND sessions.node = wanted.node) ORDER BY node",
     )?;
-    nodes.query_map([block, now_ms.saturating_sub(ASKED_MS)], |row| row.get(0))?.collect()
+    nodes.query_map([block, now_ms.saturating_sub(ASKED_MS)], |row| row.get(0))
 }
 
 /// Forgets who was asked long ago.
-pub(super) fn forget(transaction: &Transaction<'_>, now_ms: i64) -> rusqlite::Result<()> {
+pub(super) fn forget(transaction: &Transaction<'_>, now_ms: i64) -> Result<()> {
     let mut forget = transaction.prepare_cached("DELETE FROM wanted WHERE since_ms <= ?1")?;
     forget.execute([now_ms.saturating_sub(ASKED_MS)])?;
     Ok(())

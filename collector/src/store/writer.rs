@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, error, info, warn};
 
+use super::place::Place;
 use super::retention::Retention;
+use super::sql::{self, Connection, Transaction};
 use super::wanted::Directory;
 use super::writing::Writing;
 use super::{Batch, Stored, WriteError};
@@ -22,6 +23,9 @@ const GROUP_MAX: usize = 32;
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 const RETENTION_PAUSE: Duration = Duration::from_millis(20);
 
+/// Time between two looks at what others do with a database that several collectors may share.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Something to do in a transaction.
 pub(super) enum Job {
     /// A batch and who waits for it.
@@ -31,7 +35,7 @@ pub(super) enum Job {
 }
 
 /// A change of the database.
-pub(super) type Change = Box<dyn FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send>;
+pub(super) type Change = Box<dyn FnOnce(&Transaction<'_>) -> sql::Result<()> + Send>;
 
 /// A batch and who waits for it.
 struct Waiting {
@@ -41,7 +45,12 @@ struct Waiting {
 
 /// The writer's state.
 pub(super) struct Writer {
+    pub(super) place: Place,
     pub(super) connection: Connection,
+    /// Whether this collector tells people of incidents.
+    pub(super) leads: watch::Sender<bool>,
+    /// Changes by whomever, as far as they are known.
+    pub(super) changes: Option<i64>,
     pub(super) retention: Retention,
     pub(super) policy: Arc<Policy>,
     pub(super) directory: Directory,
@@ -53,19 +62,60 @@ impl Writer {
     /// Writes until the queue's senders are gone and it is empty.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         let mut retention_due = Instant::now() + RETENTION_INTERVAL;
+        let look = if self.place.is_shared() { LOOK_INTERVAL } else { RETENTION_INTERVAL };
+        let mut look_due = Instant::now();
         loop {
-            match jobs.recv_timeout(retention_due.saturating_duration_since(Instant::now())) {
-                Ok(first) => self.work(first, jobs),
+            let due = retention_due.min(look_due);
+            match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(first) => {
+                    self.reconnect();
+                    self.work(first, jobs);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if Instant::now() >= look_due {
+                self.look();
+                look_due = Instant::now() + look;
             }
             if Instant::now() >= retention_due {
                 retention_due = Instant::now() + self.forget();
             }
         }
         // The last connection to close would do it too, but a reader may outlive the writer.
-        if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
+        if let Err(error) = self.connection.fold() {
             warn!(%error, "write-ahead log not folded into the database");
+        }
+    }
+
+    /// Takes a new connection where the old one has broken. Jobs fail until there is one, and their senders come back.
+    fn reconnect(&mut self) {
+        if !self.connection.is_lost() {
+            return;
+        }
+        self.leads.send_replace(false);
+        match self.place.open() {
+            Ok(connection) => {
+                info!("connected to the database again");
+                self.connection = connection;
+                self.directory = Directory::default();
+            }
+            Err(error) => error!("{:#}", anyhow::Error::new(error)),
+        }
+    }
+
+    /// Looks at what other collectors on the database do.
+    fn look(&mut self) {
+        self.reconnect();
+        let leads = self.connection.leads().unwrap_or(false);
+        let turned = self.leads.send_replace(leads) != leads;
+        if turned && leads && self.place.is_shared() {
+            info!("this collector tells of incidents from now on");
+        }
+        let Ok(changes) = self.connection.changes() else { return };
+        if changes != self.changes || turned {
+            self.changes = changes;
+            self.commits.send_modify(|commits| *commits += 1);
         }
     }
 
@@ -94,7 +144,7 @@ impl Writer {
             return;
         }
         let batches: Vec<&Batch> = group.iter().map(|waiting| &waiting.batch).collect();
-        let committed = commit(&mut self.connection, &batches, &self.policy, &mut self.directory);
+        let committed = commit(&self.connection, &batches, &self.policy, &mut self.directory);
         if committed.is_err() {
             // It may hold what was not stored.
             self.directory = Directory::default();
@@ -107,7 +157,7 @@ impl Writer {
                 }
                 self.commits.send_modify(|commits| *commits += 1);
             }
-            Err(error) if group.len() > 1 && is_of_one_batch(&error) => {
+            Err(error) if group.len() > 1 && error.is_of_one_batch() => {
                 warn!(%error, "transaction failed; trying its batches one by one");
                 for waiting in group {
                     self.write_group(vec![waiting]);
@@ -123,10 +173,11 @@ impl Writer {
     }
 
     fn change(&mut self, change: Change, reply: oneshot::Sender<Result<(), WriteError>>) {
-        let changed = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .and_then(|transaction| change(&transaction).and_then(|()| transaction.commit()));
+        let changed = self.connection.begin().and_then(|transaction| {
+            change(&transaction)?;
+            transaction.changed(0)?;
+            transaction.commit()
+        });
         let result = changed.map_err(|error| {
             error!(%error, "transaction failed");
             WriteError::Failed
@@ -139,7 +190,7 @@ impl Writer {
 
     /// Forgets a little; returns when to go on.
     fn forget(&mut self) -> Duration {
-        match self.retention.step(&mut self.connection, now_ms()) {
+        match self.retention.step(&self.connection, now_ms()) {
             Ok((gone, more)) => {
                 if gone > 0 {
                     info!(sessions = gone, "forgotten, as retention says");
@@ -154,29 +205,18 @@ impl Writer {
     }
 }
 
-/// Whether an error can be due to what one batch holds. A full disk or a locked file is not: trying every batch by itself
-/// would only make all of them wait longer.
-fn is_of_one_batch(error: &rusqlite::Error) -> bool {
-    match error.sqlite_error_code() {
-        Some(code) => {
-            matches!(code, ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
-        }
-        None => true,
-    }
-}
-
 /// Nobody may be waiting any more; the change is stored or not all the same.
 fn answer<T>(reply: oneshot::Sender<T>, result: T) {
     drop(reply.send(result));
 }
 
 fn commit(
-    connection: &mut Connection,
+    connection: &Connection,
     batches: &[&Batch],
     policy: &Policy,
     directory: &mut Directory,
-) -> rusqlite::Result<Vec<Stored>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+) -> sql::Result<Vec<Stored>> {
+    let transaction = connection.begin()?;
     let mut writing = Writing::begin(&transaction, now_ms())?;
     let stored = batches.iter().map(|batch| writing.batch(batch)).collect::<Result<_, _>>()?;
     writing.finish(policy, Some(directory))?;

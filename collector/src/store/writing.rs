@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{OptionalExtension, Transaction, params};
-
 use super::rollup::Rollups;
+use super::sql::{self, Result, Transaction, params};
 use super::wanted::Directory;
 use super::{Batch, Row, Sighting, Stored, incidents, notices, templates};
 use crate::notify::Policy;
+
+/// Bytes that a session takes beside its packed report: its row, its part of an incident, indexes. Rounded up.
+const SESSION_BYTES: i64 = 1_024;
 
 /// What is being written.
 pub(super) struct Writing<'a> {
@@ -22,6 +24,8 @@ pub(super) struct Writing<'a> {
     named: BTreeMap<i64, Vec<String>>,
     /// What logs call nodes.
     addresses: Vec<(String, Vec<String>)>,
+    /// What came, less what went.
+    bytes: i64,
 }
 
 /// The current state of a session before a row comes.
@@ -36,9 +40,9 @@ struct Current {
 
 impl<'a> Writing<'a> {
     /// Nothing written yet.
-    pub(super) fn begin(transaction: &'a Transaction<'a>, now_ms: i64) -> rusqlite::Result<Self> {
+    pub(super) fn begin(transaction: &'a Transaction<'a>, now_ms: i64) -> Result<Self> {
         let mut last = transaction.prepare_cached("SELECT coalesce(max(seq), 0) FROM sessions")?;
-        let seq = last.query_row([], |row| row.get(0))?;
+        let seq = last.query_row((), |row| row.get(0))?;
         Ok(Self {
             transaction,
             now_ms,
@@ -47,6 +51,7 @@ impl<'a> Writing<'a> {
             rollups: Rollups::default(),
             named: BTreeMap::new(),
             addresses: Vec::new(),
+            bytes: 0,
         })
     }
 
@@ -56,7 +61,7 @@ impl<'a> Writing<'a> {
     }
 
     /// Everything of one request.
-    pub(super) fn batch(&mut self, batch: &Batch) -> rusqlite::Result<Stored> {
+    pub(super) fn batch(&mut self, batch: &Batch) -> Result<Stored> {
         let mut stored = Stored::default();
         // Before the sessions, whose flags are counted on their node.
         for sighting in &batch.nodes {
@@ -73,18 +78,19 @@ impl<'a> Writing<'a> {
     }
 
     /// One report.
-    pub(super) fn row(&mut self, row: &Row) -> rusqlite::Result<Fate> {
-        let current = self.current(row.id)?;
-        if let Some(current) = &current {
+    pub(super) fn row(&mut self, row: &Row) -> Result<Fate> {
+        // Most are new, and storing them asks for their id anyway.
+        if !self.make_current(row)? {
+            let current = self.current(row.id)?;
             if current.revision == row.revision {
                 return Ok(Fate::Duplicate);
             }
             if current.revision > row.revision {
                 return self.keep_verdict(row);
             }
-            self.retire(row.id, current)?;
+            self.retire(row.id, &current)?;
+            self.make_current(row)?;
         }
-        self.make_current(row)?;
         if row.flagged {
             self.count_flagged(&row.node, 1)?;
             self.rollups.flagged(row.end_ms, 1);
@@ -98,11 +104,11 @@ impl<'a> Writing<'a> {
         Ok(Fate::Current)
     }
 
-    fn current(&self, id: i64) -> rusqlite::Result<Option<Current>> {
+    fn current(&self, id: i64) -> Result<Current> {
         let mut current = self.transaction.prepare_cached(
             "SELECT seq, revision, node, block, flagged, end_ms FROM sessions WHERE id = ?1",
         )?;
-        let read = |row: &rusqlite::Row<'_>| {
+        let read = |row: &sql::Row<'_>| {
             Ok(Current {
                 seq: row.get(0)?,
                 revision: row.get(1)?,
@@ -112,14 +118,14 @@ impl<'a> Writing<'a> {
                 end_ms: row.get(5)?,
             })
         };
-        current.query_row([id], read).optional()
+        current.query_row([id], read)
     }
 
     /// A report older than what is current: of it the verdict is kept, once.
-    fn keep_verdict(&self, row: &Row) -> rusqlite::Result<Fate> {
+    fn keep_verdict(&self, row: &Row) -> Result<Fate> {
         let mut keep = self.transaction.prepare_cached(
-            "INSERT OR IGNORE INTO revisions (id, revision, flagged, score, model, received_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO revisions (id, revision, flagged, score, model, received_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id, revision) DO NOTHING",
         )?;
         let kept =
             keep.execute(params![row.id, row.revision, row.flagged, row.score, row.model, self.now_ms])?;
@@ -127,16 +133,16 @@ impl<'a> Writing<'a> {
     }
 
     /// Moves what was current to the verdicts of the past.
-    fn retire(&mut self, id: i64, current: &Current) -> rusqlite::Result<()> {
+    fn retire(&mut self, id: i64, current: &Current) -> Result<()> {
         let mut keep = self.transaction.prepare_cached(
-            "INSERT OR IGNORE INTO revisions (id, revision, flagged, score, model, received_ms)
-             SELECT id, revision, flagged, score, model, received_ms FROM sessions WHERE id = ?1",
+            "INSERT INTO revisions (id, revision, flagged, score, model, received_ms)
+             SELECT id, revision, flagged, score, model, received_ms FROM sessions WHERE id = ?1
+             ON CONFLICT (id, revision) DO NOTHING",
         )?;
         keep.execute([id])?;
-        for table in ["sessions", "bodies"] {
-            let mut delete =
-                self.transaction.prepare_cached(&format!("DELETE FROM {table} WHERE seq = ?1"))?;
-            delete.execute([current.seq])?;
+        self.bytes -= stored_bytes(self.transaction, current.seq)?;
+        for sql in ["DELETE FROM sessions WHERE seq = ?1", "DELETE FROM bodies WHERE seq = ?1"] {
+            self.transaction.prepare_cached(sql)?.execute([current.seq])?;
         }
         // A sender that is not ours may name another block than before.
         self.blocks.extend(current.block);
@@ -147,16 +153,18 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    fn make_current(&mut self, row: &Row) -> rusqlite::Result<()> {
-        self.seq += 1;
+    /// Says whether there was no other state of the session.
+    fn make_current(&mut self, row: &Row) -> Result<bool> {
+        let seq = self.seq + 1;
         let culprits = serde_json::to_string(&row.culprits).unwrap_or_else(|_| "[]".to_owned());
         let mut session = self.transaction.prepare_cached(
             "INSERT INTO sessions (seq, id, revision, node, block, pool, flagged, score, threshold, model, reasons,
                  start_ms, end_ms, events, received_ms, culprits)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             ON CONFLICT (id) DO NOTHING",
         )?;
-        session.execute(params![
-            self.seq,
+        let stored = session.execute(params![
+            seq,
             row.id,
             row.revision,
             row.node,
@@ -173,18 +181,23 @@ impl<'a> Writing<'a> {
             self.now_ms,
             culprits,
         ])?;
+        if stored == 0 {
+            return Ok(false);
+        }
         let mut body = self.transaction.prepare_cached("INSERT INTO bodies (seq, body) VALUES (?1, ?2)")?;
-        body.execute(params![self.seq, row.body])?;
-        Ok(())
+        body.execute(params![seq, row.body])?;
+        self.seq = seq;
+        self.bytes += bytes(row.body.len());
+        Ok(true)
     }
 
     /// Kept beside the node so that the list of nodes needs no scan over the sessions.
-    fn count_flagged(&mut self, node: &str, change: i64) -> rusqlite::Result<()> {
+    fn count_flagged(&mut self, node: &str, change: i64) -> Result<()> {
         let known = self.rollups.node_flagged(node, change);
         if !known {
             let mut add = self.transaction.prepare_cached(
-                "INSERT OR IGNORE INTO nodes (node, agent_version, model, first_seen_ms, last_seen_ms)
-                 VALUES (?1, '', '', ?2, ?2)",
+                "INSERT INTO nodes (node, agent_version, model, first_seen_ms, last_seen_ms)
+                 VALUES (?1, '', '', ?2, ?2) ON CONFLICT (node) DO NOTHING",
             )?;
             add.execute(params![node, self.now_ms])?;
         }
@@ -192,13 +205,13 @@ impl<'a> Writing<'a> {
     }
 
     /// Somebody sent something.
-    fn node(&mut self, sighting: &Sighting) -> rusqlite::Result<()> {
+    fn node(&mut self, sighting: &Sighting) -> Result<()> {
         let mut seen = self.transaction.prepare_cached(
             "INSERT INTO nodes (node, agent_version, model, first_seen_ms, last_seen_ms)
              VALUES (?1, ?2, ?3, ?4, ?4)
              ON CONFLICT (node) DO UPDATE SET
-                 agent_version = CASE ?2 WHEN '' THEN agent_version ELSE ?2 END,
-                 model = CASE ?3 WHEN '' THEN model ELSE ?3 END,
+                 agent_version = CASE ?2 WHEN '' THEN nodes.agent_version ELSE ?2 END,
+                 model = CASE ?3 WHEN '' THEN nodes.model ELSE ?3 END,
                  last_seen_ms = ?4",
         )?;
         seen.execute(params![sighting.node, sighting.agent_version, sighting.model, self.now_ms])?;
@@ -209,7 +222,7 @@ impl<'a> Writing<'a> {
         let mut before =
             self.transaction.prepare_cached("SELECT metrics, metrics_ms FROM nodes WHERE node = ?1")?;
         let before: (String, Option<i64>) =
-            before.query_row([&sighting.node], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            before.query_row(params![sighting.node], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if before.1.is_some_and(|before_ms| before_ms >= metrics.time_ms) {
             return Ok(());
         }
@@ -223,11 +236,7 @@ impl<'a> Writing<'a> {
 
     /// Brings incidents and roll-ups up to date, puts what is to be told into the outbox, and notes who is to be asked;
     /// `None`: nobody.
-    pub(super) fn finish(
-        mut self,
-        policy: &Policy,
-        directory: Option<&mut Directory>,
-    ) -> rusqlite::Result<()> {
+    pub(super) fn finish(mut self, policy: &Policy, directory: Option<&mut Directory>) -> Result<()> {
         if let Some(directory) = directory {
             for (node, addresses) in &self.addresses {
                 directory.learn(self.transaction, node, addresses)?;
@@ -242,8 +251,21 @@ impl<'a> Writing<'a> {
                 notices::tell(self.transaction, &turns, policy, self.now_ms)?;
             }
         }
-        self.rollups.store(self.transaction)
+        self.rollups.store(self.transaction)?;
+        self.transaction.changed(self.bytes)
     }
+}
+
+/// What a session with a packed report of this length counts as, see [`sql::Connection::used_bytes`].
+fn bytes(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX).saturating_add(SESSION_BYTES)
+}
+
+/// What a stored session was counted as.
+pub(super) fn stored_bytes(transaction: &Transaction<'_>, seq: i64) -> Result<i64> {
+    let mut length = transaction.prepare_cached("SELECT length(body) FROM bodies WHERE seq = ?1")?;
+    let length: Option<i64> = length.query_optional([seq], |row| row.get(0))?;
+    Ok(length.map_or(0, |length| length + SESSION_BYTES))
 }
 
 /// What became of a report.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use rusqlite::types::Value;
 
 use super::*;
 use crate::culprit::{Culprit, Kind};
@@ -33,29 +32,34 @@ fn made(id: i64, revision: i64, choice: u8) -> Row {
 }
 
 /// Everything that was rolled up or joined, but for row numbers and counts that came to nothing.
-fn derived(connection: &Connection) -> BTreeMap<&'static str, Vec<Vec<Value>>> {
+fn derived(connection: &Connection) -> BTreeMap<&'static str, Vec<Vec<String>>> {
     let queries = [
         (
             "incidents",
-            "SELECT block, pool, hour, start_ms, end_ms, score, sessions, flagged, nodes, node_names, culprits, slot FROM incidents ORDER BY 1, 2",
+            "block, pool, hour, start_ms, end_ms, score, sessions, flagged, nodes, node_names, culprits, slot",
+            "TRUE",
         ),
-        ("minutes", "SELECT minute, flagged FROM minutes WHERE flagged != 0 ORDER BY 1"),
-        (
-            "culprits",
-            "SELECT slot_ms, slot, kind, name, incidents FROM culprits WHERE incidents != 0 ORDER BY 1, 2, 3, 4",
-        ),
-        ("nodes", "SELECT node, sessions_flagged FROM nodes WHERE sessions_flagged != 0 ORDER BY 1"),
+        ("minutes", "minute, flagged", "flagged != 0"),
+        ("culprits", "slot_ms, slot, kind, name, incidents", "incidents != 0"),
+        ("nodes", "node, sessions_flagged", "sessions_flagged != 0"),
     ];
-    let read = |sql: &str| {
-        let mut statement = connection.prepare(sql).unwrap();
-        let columns = statement.column_count();
-        let rows = statement.query_map([], |row| (0..columns).map(|at| row.get(at)).collect()).unwrap();
-        rows.collect::<Result<_, _>>().unwrap()
+    let read = |table: &str, columns: &str, condition: &str| {
+        let columns: Vec<String> =
+            columns.split(", ").map(|column| format!("CAST({column} AS TEXT)")).collect();
+        let sql = format!("SELECT {} FROM {table} WHERE {condition}", columns.join(", "));
+        let count = columns.len();
+        let rows = connection
+            .prepare_cached(&sql)
+            .unwrap()
+            .query_map((), |row| (0..count).map(|at| row.get::<String>(at)).collect::<sql::Result<Vec<_>>>());
+        let mut rows = rows.unwrap();
+        rows.sort();
+        rows
     };
-    queries.into_iter().map(|(name, sql)| (name, read(sql))).collect()
+    queries.into_iter().map(|(name, columns, condition)| (name, read(name, columns, condition))).collect()
 }
 
-fn stored_in(order: &[Vec<Row>]) -> BTreeMap<&'static str, Vec<Vec<Value>>> {
+fn stored_in(order: &[Vec<Row>]) -> BTreeMap<&'static str, Vec<Vec<String>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
