@@ -14,6 +14,7 @@ mod deploy;
 mod dist;
 mod hdfs;
 mod packages;
+mod postgres;
 mod simulate;
 mod soak;
 mod stop;

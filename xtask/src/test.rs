@@ -8,7 +8,7 @@ use blocksift_tests::binaries;
 use blocksift_tests::wasm::{Host, WAMR_VARIABLE};
 use clap::ValueEnum;
 
-use crate::{cargo, deploy, packages, tidy, wasm};
+use crate::{cargo, deploy, packages, postgres, tidy, wasm};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -154,7 +154,25 @@ fn test(wasm_from_debian: bool) -> Result<Outcome> {
     let mut tests = cargo::cargo();
     tests.args(["test", "--workspace"]).env(binaries::FOLDER_VARIABLE, cargo::target_folder().join("debug"));
     name_wasm(&mut tests, wasm_from_debian)?;
-    passed(&mut tests)
+    cargo::run(&mut tests)?;
+    test_on_server()?;
+    Ok(Outcome::Passed)
+}
+
+/// The tests of the collector once more, with PostgreSQL in the place of files.
+fn test_on_server() -> Result<()> {
+    let Some(programs) = postgres::programs() else {
+        println!(
+            "tests with PostgreSQL SKIPPED: it is not installed (on Debian: `apt-get install postgresql`)"
+        );
+        return Ok(());
+    };
+    let server = postgres::Server::start(&programs)?;
+    println!("the collector's tests with PostgreSQL of {}", programs.display());
+    // In the same words as above, so that nothing is compiled anew.
+    let mut tests = cargo::cargo();
+    tests.args(["test", "--workspace", "--bin", "blocksift-collector"]);
+    cargo::run(tests.env("BLOCKSIFT_POSTGRES", server.url()))
 }
 
 /// Builds what the tests of the plugin need, as far as it can be built here, and names it to them.
