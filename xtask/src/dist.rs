@@ -6,6 +6,7 @@
 //! machine gets into a program.
 
 mod build;
+mod compare;
 mod components;
 mod deb;
 mod licences;
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     /// Leave the plugin's modules out.
     #[arg(long)]
     without_plugin: bool,
+    /// Fail unless the release in this folder is the same, file by file.
+    #[arg(long, value_name = "DIR")]
+    compare: Option<PathBuf>,
 }
 
 /// A kind of package.
@@ -77,8 +81,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.without_plugin {
         plugin(&output)?;
     }
+    let built_here = arguments.binaries.is_none();
+    write(&output.join("built-with.txt"), &built_with(built_here))?;
     sums(&output)?;
     println!("{}: blocksift {}", output.display(), release.version);
+    if let Some(other) = &arguments.compare {
+        let files = compare::releases(&output, other)?;
+        println!("{}: the same release, {files} files", other.display());
+    }
     Ok(())
 }
 
@@ -184,6 +194,17 @@ fn plugin(output: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The versions of the tools, since others give other bytes; of the compilers where it was they who made the programs.
+fn built_with(built_here: bool) -> String {
+    let compilers = if built_here { &["rustc", "musl-gcc"][..] } else { &[] };
+    let tools = compilers.iter().chain(&["strip", "dpkg-deb", "rpmbuild"]);
+    let version = |tool: &&str| {
+        let told = cargo::output(cargo::program(tool).arg("--version")).unwrap_or_default();
+        format!("{tool}: {}\n", told.lines().next().unwrap_or("none"))
+    };
+    tools.map(version).collect()
 }
 
 /// The checksums of all files, as `sha256sum --check` reads them.
