@@ -7,12 +7,14 @@
     reason = "a command line for developers speaks to its terminal"
 )]
 
+mod ansible;
 mod bench;
 mod cargo;
 mod demo;
 mod deploy;
 mod dist;
 mod hdfs;
+mod machine;
 mod packages;
 mod postgres;
 mod simulate;
@@ -51,6 +53,9 @@ enum Task {
     Hdfs(hdfs::Arguments),
     /// Write the log of a simulated cluster and what is true of it.
     Simulate(simulate::Arguments),
+    /// The part of `test ansible` that runs in namespaces of its own.
+    #[command(hide = true)]
+    AnsibleInside(ansible::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Hdfs(arguments) => hdfs::run(&arguments),
         Task::Simulate(arguments) => simulate::run(&arguments),
+        Task::AnsibleInside(arguments) => ansible::inside(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

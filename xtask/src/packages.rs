@@ -3,7 +3,6 @@
 //! there. Takes minutes and root, so that it is no part of the default steps.
 
 mod document;
-mod machine;
 mod rpm;
 
 use std::fs;
@@ -13,22 +12,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use blocksift_tests::process::poll;
 
+use crate::cargo;
 use crate::dist::{self, PACKAGES};
+use crate::machine::{self, Machine, PATIENCE};
 use crate::test::Outcome;
-use crate::{cargo, packages::machine::Machine};
 
 /// Version that upgrades go to.
-const NEXT: &str = "99.0.0";
-/// Longest wait for a unit.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const NEXT: &str = "99.0.0";
 /// Longest wait for a verdict: a session has to be silent for a minute first.
 const VERDICT: Duration = Duration::from_secs(180);
 /// A DataNode's log with faults in it.
-const LOG: &str = "tests/data/hadoop3/11/dn1.log.zst";
+pub(crate) const LOG: &str = "tests/data/hadoop3/11/dn1.log.zst";
 
 /// Makes the packages of the binaries that are there and tries them.
 pub(crate) fn check() -> Result<Outcome> {
-    if let Some(why) = missing() {
+    if let Some(why) = machine::missing(&[]) {
         return Ok(Outcome::Skipped(why));
     }
     let folder = cargo::target_folder().join("packages");
@@ -53,24 +51,8 @@ pub(crate) fn check() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// What keeps this from running here.
-fn missing() -> Option<String> {
-    if cargo::output(cargo::program("id").arg("-u")).ok()?.trim() != "0" {
-        return Some("it takes root".to_owned());
-    }
-    let tools = [
-        ("debootstrap", "debootstrap"),
-        ("systemd-nspawn", "systemd-container"),
-        ("nsenter", "util-linux"),
-        ("dpkg-deb", "dpkg"),
-        ("rpmbuild", "rpm"),
-        ("zstd", "zstd"),
-    ];
-    let absent = tools.iter().find(|(tool, _)| cargo::output(cargo::program(tool).arg("--version")).is_err());
-    absent.map(|(tool, package)| format!("{tool} is not installed (`apt-get install {package}`)"))
-}
-
-fn binaries() -> Result<PathBuf> {
+/// The programs to pack: those that are there, or what is built now.
+pub(crate) fn binaries() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os(blocksift_tests::binaries::FOLDER_VARIABLE) {
         return Ok(PathBuf::from(folder));
     }

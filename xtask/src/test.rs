@@ -8,7 +8,7 @@ use blocksift_tests::binaries;
 use blocksift_tests::wasm::{Host, WAMR_VARIABLE};
 use clap::ValueEnum;
 
-use crate::{cargo, deploy, packages, postgres, tidy, wasm};
+use crate::{ansible, cargo, deploy, packages, postgres, tidy, wasm};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -42,6 +42,8 @@ enum Step {
     Deploy,
     /// The packages, on a Debian of their own; takes root and minutes, so only when it is named.
     Packages,
+    /// Ansible's plays, on hosts that are made for it; takes root and minutes, so only when it is named.
+    Ansible,
     /// Agents on the nodes of a real HDFS in which faults are injected; takes minutes, so only when it is named.
     Hdfs,
 }
@@ -59,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (mut passed, mut skipped) = (0, 0);
     for step in Step::value_variants() {
         let wanted = match arguments.steps.as_slice() {
-            [] => !matches!(step, Step::Packages | Step::Hdfs),
+            [] => !matches!(step, Step::Packages | Step::Ansible | Step::Hdfs),
             named => named.contains(step),
         };
         if !wanted {
@@ -104,6 +106,7 @@ fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
         Step::Deny => deny(),
         Step::Deploy => deploy::check(),
         Step::Packages => packages::check(),
+        Step::Ansible => ansible::check(),
         Step::Hdfs => {
             let arguments =
                 ["test", "--workspace", "--test", "it", "live::", "--", "--ignored", "--nocapture"];
