@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::{IncomingStream, Listener};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -112,6 +113,16 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 type Accepted = (Box<dyn Io>, Peer);
+
+/// Lets this process have as many connections as the system allows: each agent keeps one, and many systems begin with 1,024
+/// for programs that use `select`, which this one does not.
+pub(crate) fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "the limit of open files cannot be raised; more agents than it allows get no connection");
+    }
+}
 
 /// Connections that are ready for HTTP. Handshakes run beside each other, so a slow one holds up nobody.
 pub(crate) struct Incoming {

@@ -150,6 +150,7 @@ async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     // Before anything else, so that a signal during the start is not lost.
     let stop = stop_signal().context("signals cannot be handled")?;
     let config = arguments.config()?;
+    listen::raise_open_files();
     let listener = listen::bind(config.listen).await?;
     let (policy, receivers) = config.notify.start()?;
     let policy = Arc::new(policy);

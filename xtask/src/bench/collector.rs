@@ -1,10 +1,13 @@
 //! `cargo xtask bench collector`: flagged sessions that the release binary stores a second, by wall clock and by CPU time of
-//! its own, in requests of 100 over HTTP with SQLite on the disk; then how long it takes to answer what the page asks.
+//! its own, in requests of 100 over HTTP with SQLite on the disk; how it stands a fleet of agents ([`fleet`]); then, with many
+//! more sessions stored, how long it takes to answer what the page asks.
 
+mod fleet;
 mod otlp;
 
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -24,8 +27,8 @@ use crate::cargo;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Sessions of one request.
 const BATCH: u64 = 100;
-/// Connections that send at once.
-const SENDERS: u64 = 4;
+/// Connections that send at once: what waits is stored in one transaction, and a fleet that flags has many senders.
+const SENDERS: u64 = 16;
 /// Requests that are written before the time is taken; they are sent once each.
 const PREPARED: u64 = 500;
 /// Times that each question is asked.
@@ -41,9 +44,18 @@ const QUESTIONS: [(&str, &str); 5] = [
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Sessions to store before the questions are asked.
+    /// Sessions whose storing is measured.
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(10_000..))]
     sessions: u64,
+    /// Sessions that are there when the questions are asked; those beyond the measured ones are small.
+    #[arg(long, default_value_t = 0)]
+    stored: u64,
+    /// Agents that send at once; none if 0.
+    #[arg(long, default_value_t = 10_000)]
+    agents: usize,
+    /// Minutes for which their requests are measured, after one in which they connect.
+    #[arg(long, default_value_t = 2)]
+    minutes: u32,
 }
 
 pub(crate) fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
@@ -53,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
     fs::create_dir_all(&target)?;
     let folder = tempfile::tempdir_in(&target).context("no temporary folder can be made")?;
     let (mut collector, address) = start(&binaries, folder.path())?;
-    let stored = store(&collector, address, arguments.sessions)?;
+    let stored = store(&collector, address, 0..arguments.sessions, otlp::request)?;
     let mut table = Table::new(&[
         "",
         "sessions/s",
@@ -71,6 +83,14 @@ pub(crate) fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
     figures.set("collector.sessions_per_core_second", stored.sessions as f64 / stored.cpu_s);
     figures.set("collector.bytes_per_session", bytes);
     println!("{table}");
+    if arguments.agents > 0 {
+        fleet::run(&collector, address, arguments.agents, arguments.minutes, figures)?;
+    }
+    if arguments.stored > stored.sessions {
+        let filled = store(&collector, address, stored.sessions..arguments.stored, otlp::small_request)?;
+        println!("{} more sessions with one event each, {:.0} s", filled.sessions, filled.wall_s);
+    }
+    figures.set("collector.sessions_stored", arguments.stored.max(stored.sessions));
     let mut table = Table::new(&["", "median ms", "most ms"]);
     for (name, path) in QUESTIONS {
         let times = ask(address, path)?;
@@ -103,13 +123,19 @@ struct Stored {
     cpu_s: f64,
 }
 
-/// Sends as many sessions, in rounds: what a round sends is written before its time is taken.
-fn store(collector: &Process, address: SocketAddr, sessions: u64) -> Result<Stored> {
+/// Sends the sessions of these numbers, in rounds: what a round sends is written before its time is taken.
+fn store(
+    collector: &Process,
+    address: SocketAddr,
+    numbers: Range<u64>,
+    request: fn(&str, u64, u64) -> Vec<u8>,
+) -> Result<Stored> {
     let mut stored = Stored { sessions: 0, wall_s: 0.0, cpu_s: 0.0 };
-    while stored.sessions < sessions {
-        let count = PREPARED.min((sessions - stored.sessions).div_ceil(BATCH));
-        let first = stored.sessions;
-        let requests: Vec<Vec<u8>> = (0..count).map(|at| otlp::request(first + at * BATCH, BATCH)).collect();
+    while numbers.start + stored.sessions < numbers.end {
+        let first = numbers.start + stored.sessions;
+        let count = PREPARED.min((numbers.end - first).div_ceil(BATCH));
+        let requests: Vec<Vec<u8>> =
+            (0..count).map(|at| request(&format!("dn{}", at % 200), first + at * BATCH, BATCH)).collect();
         let (before, start) = (Usage::of(collector.id())?, Instant::now());
         send(address, &requests)?;
         stored.wall_s += start.elapsed().as_secs_f64();

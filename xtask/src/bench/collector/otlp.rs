@@ -3,17 +3,64 @@
 /// Events of a report; a flagged session of a block has about as many on one node.
 const EVENTS: u64 = 12;
 
-/// An export request of `count` reports, numbered from `first` on.
-pub(super) fn request(first: u64, count: u64) -> Vec<u8> {
-    let records: Vec<u8> = (first..first + count).flat_map(|number| field(2, &record(number))).collect();
-    let resource = field(
-        1,
-        &[attribute("host.name", &text("dn1")), attribute("service.name", &text("blocksift-agent"))].concat(),
-    );
-    field(1, &[field(1, &resource), field(2, &records)].concat())
+/// Events of a report that only fills the database.
+const EVENTS_FEW: u64 = 1;
+/// Totals of a summary, and templates that it counts.
+const TOTALS: u64 = 30;
+const TEMPLATES: u64 = 60;
+
+/// An export request of a node's `count` reports, numbered from `first` on.
+pub(super) fn request(node: &str, first: u64, count: u64) -> Vec<u8> {
+    export(node, (first..first + count).map(|number| record(number, EVENTS)))
 }
 
-fn record(number: u64) -> Vec<u8> {
+/// As [`request`], of reports that take little room.
+pub(super) fn small_request(node: &str, first: u64, count: u64) -> Vec<u8> {
+    export(node, (first..first + count).map(|number| record(number, EVENTS_FEW)))
+}
+
+/// A node's summary after so many minutes: totals, scores, events by template.
+pub(super) fn summary(node: &str, minutes: u64) -> Vec<u8> {
+    let start = 1_700_000_000_000_000_000_u64;
+    let now = start + (minutes + 1) * 60_000_000_000;
+    let times = [fixed64(2, start), fixed64(3, now)].concat();
+    let count = |number: u64| [times.clone(), fixed64(6, number)].concat();
+    let sum = |points: &[u8]| [points, &field_varint(2, 2), &field_varint(3, 1)].concat();
+    let metric = |name: &str, tag: u64, data: &[u8]| [field(1, name.as_bytes()), field(tag, data)].concat();
+    let mut metrics = vec![metric("blocksift.sessions_scored", 7, &sum(&field(1, &count(minutes * 500))))];
+    for number in 0..TOTALS {
+        metrics.push(metric(
+            &format!("blocksift.total_{number}"),
+            7,
+            &sum(&field(1, &count(minutes * 1_000 + number))),
+        ));
+    }
+    let bounds: Vec<u8> = (1..10_u64).flat_map(|bound| (bound as f64 / 10.0).to_le_bytes()).collect();
+    let counts: Vec<u8> = (0..10).flat_map(|_| (minutes * 50).to_le_bytes()).collect();
+    let histogram = [times.clone(), fixed64(4, minutes * 500), field(6, &counts), field(7, &bounds)].concat();
+    metrics.push(metric("blocksift.scores", 9, &[field(1, &histogram), field_varint(2, 2)].concat()));
+    let points: Vec<u8> = (0..TEMPLATES)
+        .flat_map(|number| {
+            let names = [
+                field(7, &key_value("template", &text(&format!("{:016x}", 0xdead_beef + number)))),
+                field(7, &key_value("text", &text("Receiving <blk> src: <addr> dest: <addr>"))),
+            ];
+            field(1, &[names.concat(), count(minutes * 100 + number)].concat())
+        })
+        .collect();
+    metrics.push(metric("blocksift.template_events", 7, &sum(&points)));
+    export(node, metrics.into_iter())
+}
+
+/// A request of one resource and its records or metrics, which lie alike.
+fn export(node: &str, items: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let items: Vec<u8> = items.flat_map(|item| field(2, &item)).collect();
+    let resource =
+        [attribute("host.name", &text(node)), attribute("service.name", &text("blocksift-agent"))].concat();
+    field(1, &[field(1, &field(1, &resource)), field(2, &items)].concat())
+}
+
+fn record(number: u64, events: u64) -> Vec<u8> {
     let node = format!("dn{}", number % 200);
     // Ids are hashes: they come in no order.
     let id = format!("{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -23,7 +70,7 @@ fn record(number: u64) -> Vec<u8> {
     let time = rfc3339(second);
     let attributes = [
         ("blocksift.id", text(&id)),
-        ("blocksift.revision", int(EVENTS)),
+        ("blocksift.revision", int(events)),
         ("blocksift.node", text(&node)),
         ("blocksift.block", text(&block)),
         ("blocksift.pool", text("BP-1052190219-10.0.0.1-1700000000000")),
@@ -38,13 +85,14 @@ fn record(number: u64) -> Vec<u8> {
     ];
     let attributes: Vec<u8> =
         attributes.iter().flat_map(|(name, value)| field(6, &key_value(name, value))).collect();
-    let events: Vec<Vec<u8>> = (0..EVENTS).map(|at| event(number, at, &node, &block, &time)).collect();
+    let events: Vec<Vec<u8>> =
+        (0..events).map(|at| event(number, at + 1 == events, at, &node, &block, &time)).collect();
     [field(5, &list(&events)), attributes, field(12, b"blocksift.session")].concat()
 }
 
-fn event(number: u64, at: u64, node: &str, block: &str, time: &str) -> Vec<u8> {
+fn event(number: u64, last: bool, at: u64, node: &str, block: &str, time: &str) -> Vec<u8> {
     let (one, other) = (number % 200, (number * 7 + 3) % 200);
-    let (level, exception, line) = if at == EVENTS - 1 {
+    let (level, exception, line) = if last {
         let line = format!(
             "{time} WARN org.apache.hadoop.hdfs.server.datanode.DataNode: {node}:9866:Got exception while serving \
              BP-1052190219-10.0.0.1-1700000000000:{block}_{number} to /10.0.1.{other}:{}",
@@ -67,7 +115,7 @@ fn event(number: u64, at: u64, node: &str, block: &str, time: &str) -> Vec<u8> {
         ("logger", text("org.apache.hadoop.hdfs.server.datanode.DataNode")),
         ("exception", text(exception)),
         ("frame", text("")),
-        ("contribution", double(if at == EVENTS - 1 { 0.4 } else { 0.001 })),
+        ("contribution", double(if last { 0.4 } else { 0.001 })),
         ("file", text("/var/log/hadoop-hdfs/hadoop-hdfs-datanode.log")),
         ("offset", int(number * 1_000 + at * 200)),
         ("line", text(&line)),
@@ -104,6 +152,12 @@ fn text(text: &str) -> Vec<u8> {
 
 fn int(number: u64) -> Vec<u8> {
     field_varint(3, number)
+}
+
+fn fixed64(tag: u64, number: u64) -> Vec<u8> {
+    let mut bytes = varint(tag << 3 | 1);
+    bytes.extend(number.to_le_bytes());
+    bytes
 }
 
 fn double(number: f64) -> Vec<u8> {
