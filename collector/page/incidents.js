@@ -15,6 +15,8 @@ export class Incidents {
     this.more = element("button", { type: "button" }, "show more");
     this.more.addEventListener("click", () => this.showMore());
     this.empty = element("p", { class: "note" }, "No incident in this range.");
+    // Until the first answer nobody knows.
+    this.empty.hidden = this.more.hidden = true;
     root.append(element("section", { class: "card full" }, this.filter, this.table, this.empty, this.more));
   }
 

@@ -19,6 +19,9 @@ use chromium::Browser;
 
 const HOSTILE: &str = "<script>document.title='owned'</script><img src=x onerror=alert(1)> javascript:alert(1) \u{1b}[31m \u{202e}gnp.exe";
 
+/// Nodes of a large fleet.
+const FLEET: usize = 2_000;
+
 fn send(collector: &Collector, reports: &[Value]) {
     let json = [("Content-Type", "application/json")];
     let body = logs_request(reports).to_string();
@@ -54,6 +57,7 @@ fn a_person_finds_their_way_from_the_overview_to_a_line_and_marks_it() {
     browser.wait("document.querySelectorAll('#incidents-view .rows tr').length > 0 && location.hash.includes('from=2008')");
     browser.click("#incidents-view .rows .link");
     browser.wait("document.querySelectorAll('.lanes .event').length > 0 && document.querySelectorAll('.incident tbody.event').length > 0");
+    browser.wait("/^merged session: .+ over \\d+ events of 1 node$/.test(document.querySelector('.joint').textContent)");
 
     // Sessions: as many as are flagged; a filter in the address; a mark.
     browser.press("3");
@@ -114,6 +118,37 @@ fn hostile_lines_are_text_and_news_arrive_by_themselves() {
     }
     let made = "document.title === 'owned' || document.querySelectorAll('main b > b, main script, main img[src=x], main u, main i[src]').length > 0";
     assert_eq!(browser.value(made), false);
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+    browser.end();
+    collector.end();
+}
+
+/// However many nodes there are, the page draws those that can be seen.
+#[test]
+fn a_large_fleet_is_sorted_and_scrolled() {
+    let Some(mut browser) = Browser::start() else { return };
+    let folder = TempDir::new().unwrap();
+    let collector = Collector::start(folder.path());
+    let report = |number: usize| {
+        json!({ "id": format!("{number:016x}"), "revision": 1, "node": format!("dn{number:04}"), "block": "", "pool": "",
+            "flagged": true, "score": 0.9, "threshold": 0.5, "model": "m", "reasons": ["score"],
+            "start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z", "events": [], "events_dropped": 0 })
+    };
+    // A request makes one node known by its sender, and all by their flagged sessions.
+    send(&collector, &(0..FLEET).map(report).collect::<Vec<_>>());
+    browser.open(&format!("http://{}/#view=fleet", collector.address));
+    let names =
+        "[...document.querySelectorAll('.fleet tbody td.name:first-child')].map((cell) => cell.textContent)";
+    browser.wait(&format!("{names}.length > 10"));
+    browser.click(".fleet th button");
+    browser.wait(&format!("{names}[0] === 'dn0000'"));
+    browser.click(".fleet th button");
+    browser.wait(&format!("{names}[0] === 'dn{}'", FLEET - 1));
+    browser.value(
+        "(() => { const all = document.querySelector('.fleet').parentElement; all.scrollTop = all.scrollHeight; })()",
+    );
+    browser.wait(&format!("{names}.at(-1) === 'dn0000'"));
+    assert_eq!(browser.value(&format!("{names}.length < 200")), true);
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
     browser.end();
     collector.end();

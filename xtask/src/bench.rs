@@ -2,7 +2,7 @@
 //! Machines differ and are never idle, so a figure counts beside those of the same run.
 
 mod agent;
-mod collector;
+pub(crate) mod collector;
 mod detector;
 mod figures;
 mod hdfs;

@@ -8,6 +8,7 @@
 )]
 
 mod ansible;
+mod api;
 mod bench;
 mod cargo;
 mod demo;
@@ -17,6 +18,7 @@ mod hdfs;
 mod machine;
 mod packages;
 mod postgres;
+mod python;
 mod simulate;
 mod soak;
 mod stop;

@@ -8,7 +8,7 @@ use blocksift_tests::binaries;
 use blocksift_tests::wasm::{Host, WAMR_VARIABLE};
 use clap::ValueEnum;
 
-use crate::{ansible, cargo, deploy, packages, postgres, tidy, wasm};
+use crate::{ansible, api, cargo, deploy, packages, postgres, tidy, wasm};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -44,6 +44,8 @@ enum Step {
     Packages,
     /// Ansible's plays, on hosts that are made for it; takes root and minutes, so only when it is named.
     Ansible,
+    /// The collector's API, with requests that Schemathesis makes up; takes a minute and Python, so only when it is named.
+    Api,
     /// Agents on the nodes of a real HDFS in which faults are injected; takes minutes, so only when it is named.
     Hdfs,
 }
@@ -61,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (mut passed, mut skipped) = (0, 0);
     for step in Step::value_variants() {
         let wanted = match arguments.steps.as_slice() {
-            [] => !matches!(step, Step::Packages | Step::Ansible | Step::Hdfs),
+            [] => !matches!(step, Step::Packages | Step::Ansible | Step::Api | Step::Hdfs),
             named => named.contains(step),
         };
         if !wanted {
@@ -107,6 +109,7 @@ fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
         Step::Deploy => deploy::check(),
         Step::Packages => packages::check(),
         Step::Ansible => ansible::check(),
+        Step::Api => api::check(),
         Step::Hdfs => {
             let arguments =
                 ["test", "--workspace", "--test", "it", "live::", "--", "--ignored", "--nocapture"];

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 use crate::harness::PATIENCE;
 
+/// What Chromium answers where a page went away before it had answered.
+const NAVIGATED: &str = "Inspected target navigated or closed";
+
 /// Names of the program, Debian's first.
 const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
@@ -110,6 +113,10 @@ impl Browser {
                 _ => {}
             }
             if answer["id"] == self.last {
+                // The page goes elsewhere while it is asked, as after a login: it has nothing to say yet.
+                if answer["error"]["message"] == NAVIGATED {
+                    return Value::Null;
+                }
                 assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
                 return answer["result"].clone();
             }

@@ -3,7 +3,7 @@
 //! more sessions stored, how long it takes to answer what the page asks.
 
 mod fleet;
-mod otlp;
+pub(crate) mod otlp;
 
 use std::fs;
 use std::net::SocketAddr;

@@ -9,8 +9,10 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::cargo;
+use crate::{cargo, python};
 
+/// The release that is measured.
+const DRAIN3: &str = "drain3==0.9.11";
 /// Bytes of the log that they get.
 const SAMPLE_BYTES: u64 = 20_000_000;
 /// Clock ticks a second in `/proc`, the same on every Linux.
@@ -40,7 +42,7 @@ pub(crate) fn drain3(sample: &Path) -> Result<f64> {
     if !script.is_file() {
         bail!("`{}` is missing", script.display());
     }
-    let python = environment()?;
+    let python = python::programs("drain3", DRAIN3)?.join("python3");
     let output = cargo::output(cargo::program(&python).arg(script).arg(sample))?;
     let last = output.lines().last().unwrap_or_default();
     let figures: Value =
@@ -50,19 +52,6 @@ pub(crate) fn drain3(sample: &Path) -> Result<f64> {
         figure.with_context(|| format!("its figures lack `{name}`"))
     };
     Ok(figure("lines")? / figure("cpu_seconds")?)
-}
-
-/// The Python of a virtual environment that has Drain3.
-fn environment() -> Result<PathBuf> {
-    let folder = cargo::target_folder().join("bench/drain3");
-    let python = folder.join("bin/python3");
-    let has_drain3 =
-        || cargo::output(cargo::program(&python).args(["-c", "from drain3 import TemplateMiner"])).is_ok();
-    if !has_drain3() {
-        cargo::output(cargo::program("python3").args(["-m", "venv"]).arg(&folder))?;
-        cargo::output(cargo::program(&python).args(["-m", "pip", "install", "--quiet", "drain3"]))?;
-    }
-    Ok(python)
 }
 
 /// Lines a second of CPU time that Fluent Bit takes for tail, one regular expression and the block id; `None` if it is

@@ -10,7 +10,7 @@ const TOTALS: u64 = 30;
 const TEMPLATES: u64 = 60;
 
 /// An export request of a node's `count` reports, numbered from `first` on.
-pub(super) fn request(node: &str, first: u64, count: u64) -> Vec<u8> {
+pub(crate) fn request(node: &str, first: u64, count: u64) -> Vec<u8> {
     export(node, (first..first + count).map(|number| record(number, EVENTS)))
 }
 
