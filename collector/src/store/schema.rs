@@ -15,8 +15,9 @@ const APPLICATION_ID: i64 = 0x424c_4b53;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Memory for pages of the writer: the index of ids is written to at random.
 const CACHE_KIB: i64 = 64 * 1024;
-/// Pages of the write-ahead log after which it is folded into the file.
-const CHECKPOINT_PAGES: i64 = 4_000;
+/// Pages of the write-ahead log after which it is folded into the file, 64 MiB: in between a page of the index of ids is written many
+/// times, and each fold waits for the disk.
+const CHECKPOINT_PAGES: i64 = 16_000;
 /// Statements that stay prepared; the writer uses about 50.
 const STATEMENTS_MAX: usize = 64;
 
