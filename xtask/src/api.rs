@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use blocksift_tests::http;
-use blocksift_tests::process::Process;
 
-use crate::bench::collector::otlp;
+use crate::bench::collector::{otlp, start};
 use crate::test::Outcome;
 use crate::{cargo, python};
 
@@ -19,7 +18,7 @@ const EXAMPLES: &str = "50";
 const SEED: &str = "1";
 const CHECKS: &str =
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
-/// How long the collector may take to start or end.
+/// How long the collector may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Sessions that are there to be found.
 const SESSIONS: u64 = 200;
@@ -32,12 +31,7 @@ pub(crate) fn check() -> Result<Outcome> {
     };
     cargo::run(cargo::cargo().args(["build", "--workspace", "--bins"]))?;
     let folder = tempfile::tempdir().context("no temporary folder can be made")?;
-    let program = cargo::target_folder().join("debug/blocksift-collector");
-    let database = folder.path().join("collector.sqlite").into_os_string();
-    let arguments = ["--listen".into(), "127.0.0.1:0".into(), "--database".into(), database];
-    let mut collector = Process::start("the collector", program.as_os_str(), arguments)?;
-    let line = collector.wait_for_line("listening on http://", PATIENCE)?;
-    let address = line.rsplit('/').next().unwrap_or_default().parse()?;
+    let (mut collector, address) = start(&cargo::target_folder().join("debug"), folder.path())?;
     let request = otlp::request("dn1", 0, SESSIONS);
     let answer = http::post(address, "/v1/logs", &[("Content-Type", "application/x-protobuf")], &request)?;
     if answer.status != 200 {

@@ -3,7 +3,7 @@
 
 use super::rollup::{DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS};
 use super::sql::{Connection, Result, Transaction};
-use super::writing::stored_bytes;
+use super::writing::delete;
 use super::{incidents, notices, wanted};
 
 /// Sessions that one step forgets at most.
@@ -55,9 +55,7 @@ fn sessions(transaction: &Transaction<'_>, before_ms: i64) -> Result<u64> {
     let mut blocks = std::collections::BTreeSet::new();
     let (mut gone, mut bytes) = (0, 0);
     for (seq, id, block, node, flagged, _) in rows.into_iter().take_while(|row| row.5 < before_ms) {
-        transaction.prepare_cached("DELETE FROM sessions WHERE seq = ?1")?.execute([seq])?;
-        bytes += stored_bytes(transaction, seq)?;
-        transaction.prepare_cached("DELETE FROM bodies WHERE seq = ?1")?.execute([seq])?;
+        bytes += delete(transaction, seq)?;
         transaction.prepare_cached("DELETE FROM revisions WHERE id = ?1")?.execute([id])?;
         if flagged {
             let mut count = transaction.prepare_cached(

@@ -140,10 +140,7 @@ impl<'a> Writing<'a> {
              ON CONFLICT (id, revision) DO NOTHING",
         )?;
         keep.execute([id])?;
-        self.bytes -= stored_bytes(self.transaction, current.seq)?;
-        for sql in ["DELETE FROM sessions WHERE seq = ?1", "DELETE FROM bodies WHERE seq = ?1"] {
-            self.transaction.prepare_cached(sql)?.execute([current.seq])?;
-        }
+        self.bytes -= delete(self.transaction, current.seq)?;
         // A sender that is not ours may name another block than before.
         self.blocks.extend(current.block);
         if current.flagged {
@@ -261,10 +258,11 @@ fn bytes(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX).saturating_add(SESSION_BYTES)
 }
 
-/// What a stored session was counted as.
-pub(super) fn stored_bytes(transaction: &Transaction<'_>, seq: i64) -> Result<i64> {
-    let mut length = transaction.prepare_cached("SELECT length(body) FROM bodies WHERE seq = ?1")?;
-    let length: Option<i64> = length.query_optional([seq], |row| row.get(0))?;
+/// Deletes a session with its report; returns what they were counted as.
+pub(super) fn delete(transaction: &Transaction<'_>, seq: i64) -> Result<i64> {
+    transaction.prepare_cached("DELETE FROM sessions WHERE seq = ?1")?.execute([seq])?;
+    let mut body = transaction.prepare_cached("DELETE FROM bodies WHERE seq = ?1 RETURNING length(body)")?;
+    let length: Option<i64> = body.query_optional([seq], |row| row.get(0))?;
     Ok(length.map_or(0, |length| length + SESSION_BYTES))
 }
 

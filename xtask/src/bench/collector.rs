@@ -106,7 +106,8 @@ pub(crate) fn run(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-fn start(binaries: &Path, folder: &Path) -> Result<(Process, SocketAddr)> {
+/// Starts a collector of these binaries on a free port, with its database in `folder`.
+pub(crate) fn start(binaries: &Path, folder: &Path) -> Result<(Process, SocketAddr)> {
     let program = binaries.join("blocksift-collector");
     let database = folder.join("collector.sqlite").into_os_string();
     let arguments = ["--listen".into(), "127.0.0.1:0".into(), "--database".into(), database];
