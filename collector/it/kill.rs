@@ -13,18 +13,18 @@ const SENDERS: usize = 4;
 const KILLS: [usize; 3] = [1, 40, 150];
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn request(id: u64) -> String {
+pub(super) fn request(id: u64) -> String {
     ACCEPTED.replace("0123456789abcdef", &format!("{id:016x}")).replace("blk_-7", &format!("blk_{}", id / 3))
 }
 
-fn ids(collector: &Collector) -> Vec<String> {
+pub(super) fn ids(collector: &Collector) -> Vec<String> {
     let answer = collector.request("GET /api/sessions?format=ndjson", "");
     let lines = answer.lines().filter(|line| line.starts_with('{'));
     lines.filter_map(|line| Some(line.split_once("\"id\":\"")?.1.get(..16)?.to_owned())).collect()
 }
 
 /// Sends new reports on several connections until the collector is gone; adds the acknowledged ones.
-fn send_until_gone(
+pub(super) fn send_until_gone(
     collector: &Collector,
     next: &AtomicU64,
     acknowledged: &Mutex<BTreeSet<u64>>,

@@ -1,7 +1,9 @@
 //! The program as it is run: its first line, its exit codes, signals, refusals, and what a kill leaves.
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod commands;
+mod kafka;
 mod kill;
 
 use std::io::{BufRead, BufReader, Read, Write};

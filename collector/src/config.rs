@@ -1,5 +1,6 @@
 //! The configuration file, checked as a whole: every problem is told at once, and what comes out cannot be wrong.
 
+mod kafka;
 mod notify;
 mod proxy;
 
@@ -16,6 +17,7 @@ use crate::access::agents::Agents;
 use crate::access::proxy::Proxy;
 use crate::access::users::{User, Users, is_hash};
 use crate::joint::Models;
+use crate::kafka::Settings;
 use crate::listen::{self, Address};
 use crate::store::{Place, Retention};
 use crate::tls::{self, Files};
@@ -43,6 +45,7 @@ struct Raw {
     proxy: Option<proxy::Raw>,
     #[serde(default)]
     notify: notify::Raw,
+    kafka: Option<kafka::Raw>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -80,6 +83,7 @@ pub(crate) struct Config {
     pub(crate) users: Vec<User>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) notify: Notify,
+    pub(crate) kafka: Option<Settings>,
     /// Model files for joint scores, beside those of this release.
     pub(crate) models: Vec<PathBuf>,
 }
@@ -130,6 +134,8 @@ impl Config {
         let database = overrides.database.or(raw.database).unwrap_or_else(|| DATABASE_DEFAULT.into());
         let database = Place::new(&database, raw.database_ca.as_deref())
             .map_err(|error| problems.push(format!("`database`: {error:#}")));
+        let shared = database.as_ref().is_ok_and(Place::is_shared);
+        let kafka = raw.kafka.and_then(|raw| kafka::check(raw, shared, problems));
         let listen = overrides.listen.or(listen.ok())?;
         let config = Self {
             listen,
@@ -141,6 +147,7 @@ impl Config {
             users: raw.users,
             proxy,
             notify,
+            kafka,
             models: raw.models,
         };
         if let Err(error) = listen::check(config.listen, config.missing()) {

@@ -11,16 +11,20 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, Request, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::Response;
+use blocksift_kafka::Outgoing;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
 use crate::access::agents::Nodes;
+use crate::kafka::Topics;
+use crate::kafka::front::{Front, NotWritten};
 use crate::listen::Peer;
 use crate::otlp::body::{BODY_BYTES_MAX, Coding, Format};
 use crate::otlp::reply::{Refusal, stored};
-use crate::otlp::{Read, read_logs, read_metrics};
+use crate::otlp::split::{self, Split};
+use crate::otlp::{Read, Rejected, read_logs, read_metrics};
 use crate::serve::App;
 use crate::store::{Stored, WriteError};
 
@@ -123,7 +127,8 @@ impl Ingest {
         &self.counts
     }
 
-    fn count_stored(&self, stored: Stored, rejected: u64) {
+    /// Counts what became of a batch.
+    pub(crate) fn count_stored(&self, stored: Stored, rejected: u64) {
         let add = |counter: &AtomicU64, count| counter.fetch_add(count, Ordering::Relaxed);
         add(&self.counts.reports_stored_total, stored.current + stored.older);
         add(&self.counts.reports_duplicate_total, stored.duplicates);
@@ -135,6 +140,8 @@ impl Ingest {
 #[derive(Clone, Copy)]
 struct Signal {
     read: fn(Format, &[u8], &Nodes) -> Result<Read, Refusal>,
+    split: fn(Format, &[u8], &Nodes) -> Result<Split, Refusal>,
+    topic: fn(&Topics) -> &str,
     rejected_name: &'static str,
 }
 
@@ -144,7 +151,13 @@ pub(crate) async fn logs(
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
 ) -> Response {
-    answer(&app, &peer, request, Signal { read: read_logs, rejected_name: "rejectedLogRecords" }).await
+    let signal = Signal {
+        read: read_logs,
+        split: split::logs,
+        topic: |topics| &topics.logs,
+        rejected_name: "rejectedLogRecords",
+    };
+    answer(&app, &peer, request, signal).await
 }
 
 /// `POST /v1/metrics`
@@ -153,7 +166,13 @@ pub(crate) async fn metrics(
     ConnectInfo(peer): ConnectInfo<Peer>,
     request: Request,
 ) -> Response {
-    answer(&app, &peer, request, Signal { read: read_metrics, rejected_name: "rejectedDataPoints" }).await
+    let signal = Signal {
+        read: read_metrics,
+        split: split::metrics,
+        topic: |topics| &topics.metrics,
+        rejected_name: "rejectedDataPoints",
+    };
+    answer(&app, &peer, request, signal).await
 }
 
 async fn answer(app: &App, peer: &Peer, request: Request, signal: Signal) -> Response {
@@ -193,8 +212,26 @@ async fn take(
     let place = timeout(app.ingest.limits.place_timeout, app.ingest.requests.acquire()).await;
     let _place = place.ok().and_then(Result::ok).ok_or(Refusal::Busy)?;
     let packed = receive(request, app.ingest.limits.body_timeout).await?;
-    let Read { batch, rejected } =
-        decode(app, move |packed| (signal.read)(format, &coding.unpack(packed)?, &nodes), packed).await?;
+    let rejected = match &app.front {
+        None => {
+            let read = move |packed: &[u8]| (signal.read)(format, &coding.unpack(packed)?, &nodes);
+            store(app, decode(app, read, packed).await?).await?
+        }
+        Some(front) => {
+            let cut = move |packed: &[u8]| (signal.split)(format, &coding.unpack(packed)?, &nodes);
+            let Split { messages, rejected } = decode(app, cut, packed).await?;
+            write(front, (signal.topic)(&front.topics), messages).await?;
+            rejected
+        }
+    };
+    if rejected.total() > 0 {
+        warn!(rejected = rejected.total(), "records rejected; the reply says why");
+    }
+    Ok(stored(format, &rejected, signal.rejected_name))
+}
+
+/// Into the database; returns why the rest cannot be stored.
+async fn store(app: &App, Read { batch, rejected }: Read) -> Result<Rejected, Refusal> {
     let rows = batch.rows.len();
     let stored_counts = app.store.write(batch).await.map_err(|error| match error {
         WriteError::Busy => Refusal::Busy,
@@ -202,10 +239,15 @@ async fn take(
     })?;
     app.ingest.count_stored(stored_counts, rejected.total());
     debug!(rows, current = stored_counts.current, duplicates = stored_counts.duplicates, "stored");
-    if rejected.total() > 0 {
-        warn!(rejected = rejected.total(), rows, "records rejected; the reply says why");
+    Ok(rejected)
+}
+
+/// Into a topic.
+async fn write(front: &Front, topic: &str, messages: Vec<Outgoing>) -> Result<(), Refusal> {
+    if messages.is_empty() {
+        return Ok(());
     }
-    Ok(stored(format, &rejected, signal.rejected_name))
+    front.write(topic, messages).await.map_err(|NotWritten| Refusal::Kafka)
 }
 
 fn announced_bytes(request: &Request) -> Option<usize> {
@@ -224,11 +266,11 @@ async fn receive(request: Request, body_timeout: Duration) -> Result<Bytes, Refu
 }
 
 /// Unpacks and reads on a thread that may take its time.
-async fn decode(
+async fn decode<T: Send + 'static>(
     app: &App,
-    read: impl FnOnce(&[u8]) -> Result<Read, Refusal> + Send + 'static,
+    read: impl FnOnce(&[u8]) -> Result<T, Refusal> + Send + 'static,
     packed: Bytes,
-) -> Result<Read, Refusal> {
+) -> Result<T, Refusal> {
     let app = Arc::clone(&app.ingest);
     // The permit goes with the work, which a sender who hangs up does not end.
     let task = async move {

@@ -8,6 +8,7 @@ mod culprit;
 mod incident;
 mod ingest;
 mod joint;
+mod kafka;
 mod listen;
 mod manual;
 mod metrics;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use blocksift_kafka::{Topic, create_topics};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,6 +42,8 @@ use crate::access::{Access, random, users};
 use crate::config::{Config, Overrides};
 use crate::ingest::{Ingest, Limits};
 use crate::joint::Models;
+use crate::kafka::front::Front;
+use crate::kafka::group::Member;
 use crate::listen::Incoming;
 use crate::serve::App;
 use crate::store::Store;
@@ -107,13 +111,28 @@ enum Command {
     Manual(manual::Args),
     /// Reads a password from standard input and prints the `password_hash` of a [[user]].
     Password,
+    /// Makes the topics of [kafka], for messages as large as reports may be.
+    Topics {
+        /// Configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Partitions of each topic: so many collectors can store at once (default: as the brokers are configured).
+        #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
+        partitions: Option<i32>,
+        /// Copies of each message (default: as the brokers are configured).
+        #[arg(long, value_parser = clap::value_parser!(i16).range(1..))]
+        replicas: Option<i16>,
+    },
     /// Prints a new token for agents, and the `token_hash` of its [[agent]].
     Token,
 }
 
+/// What goes wrong with Kafka is told in this program's words.
+const LOG_DEFAULT: &str = "info,krafka=error";
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_env("BLOCKSIFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("BLOCKSIFT_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
     let done = match &arguments.command {
@@ -124,6 +143,7 @@ fn main() -> ExitCode {
         Some(Command::Manual(args)) => manual::run::<Arguments>(args),
         Some(Command::Password) => password(),
         Some(Command::Token) => token(),
+        Some(Command::Topics { config, partitions, replicas }) => topics(config, *partitions, *replicas),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -160,10 +180,21 @@ async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     info!(database = %config.database, version = env!("CARGO_PKG_VERSION"), "collector started");
     announce(scheme, &listener)?;
     let _notifying = notify::deliver::start(&store, &policy, receivers, config.notify.page.as_deref());
+    let ingest = Arc::new(Ingest::new(Limits::default()));
+    let counts = config.kafka.as_ref().map(|_| Arc::default());
+    let (front, member) = match (&config.kafka, &counts) {
+        (Some(settings), Some(counts)) => (
+            settings.front.then(|| Arc::new(Front::new(settings, Arc::clone(counts)))),
+            settings.group.as_deref().map(|group| {
+                Member::start(settings, group, Arc::clone(&store), Arc::clone(&ingest), Arc::clone(counts))
+            }),
+        ),
+        _ => (None, None),
+    };
     let app = App {
         store,
         policy,
-        ingest: Arc::new(Ingest::new(Limits::default())),
+        ingest,
         access: Arc::new(Access {
             agents: config.senders(),
             users: config.people()?,
@@ -171,11 +202,13 @@ async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         }),
         live: Arc::default(),
         models: Arc::new(Models::load(&config.models)?),
+        front,
+        kafka: counts,
         any_host: config.any_host(),
         read_only: false,
     };
     let incoming = Incoming::new(listener, tls).context("the address that was bound is not known")?;
-    serve::serve(incoming, app, stop).await;
+    serve::serve(incoming, app, member, stop).await;
     info!("stopped");
     Ok(())
 }
@@ -200,11 +233,37 @@ fn validate(arguments: &RunArguments) -> anyhow::Result<()> {
     if config.notify.len() > 0 {
         writeln!(out, "  {} receivers are told of incidents", config.notify.len())?;
     }
+    if let Some(kafka) = &config.kafka {
+        let part = match (kafka.front, &kafka.group) {
+            (true, None) => "what agents send is written there",
+            (false, _) => "what is there is stored",
+            (true, Some(_)) => "what agents send is written there and stored from there",
+        };
+        writeln!(out, "  Kafka at {}: {part}", kafka.cluster.brokers.join(", "))?;
+    }
     if config.senders().open() {
         writeln!(out, "  anybody who reaches the port may send: no [[agent]] and no client_ca")?;
     }
     if config.users.is_empty() && config.proxy.is_none() {
         writeln!(out, "  anybody who reaches the port may read and mark: no [[user]]")?;
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn topics(config: &Path, partitions: Option<i32>, replicas: Option<i16>) -> anyhow::Result<()> {
+    let config = Config::load(Some(config), Overrides::default())?;
+    let settings = config.kafka.context("there is no [kafka] in the configuration")?;
+    let topic = |name: &String| Topic {
+        name: name.clone(),
+        partitions,
+        replicas,
+        message_bytes_max: kafka::MESSAGE_BYTES_MAX,
+    };
+    let wanted = [topic(&settings.topics.logs), topic(&settings.topics.metrics)];
+    for (topic, made) in wanted.iter().zip(create_topics(&settings.cluster, &wanted).await?) {
+        let said = if made { "made" } else { "is there already, and is left as it is" };
+        writeln!(std::io::stdout(), "{}: {said}", topic.name).context("stdout cannot be written")?;
     }
     Ok(())
 }

@@ -50,6 +50,9 @@ pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     );
     add("blocks_wanted", "gauge", "blocks that nodes are asked for, each by node", wanted.into());
     add("nodes", "gauge", "nodes that ever sent something", totals.nodes.into());
+    for (name, kind, help, value) in app.kafka.iter().flat_map(|counts| counts.all()) {
+        add(name, kind, help, value.into());
+    }
     text += &notifications(&app.policy, &waiting);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

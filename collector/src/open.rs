@@ -56,12 +56,15 @@ pub(crate) async fn run(files: &[PathBuf], listen: Address) -> Result<()> {
         live: Arc::default(),
         models: Arc::default(),
         any_host: false,
+        front: None,
+        kafka: None,
         read_only: true,
     };
     let listener = listen::bind(listen).await?;
     info!(reports, "reports loaded");
     crate::announce("http", &listener)?;
-    serve::serve(Incoming::new(listener, None).context("the address is not known")?, app, stop).await;
+    let incoming = Incoming::new(listener, None).context("the address is not known")?;
+    serve::serve(incoming, app, None, stop).await;
     Ok(())
 }
 

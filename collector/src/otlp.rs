@@ -1,7 +1,7 @@
 //! OTLP/HTTP request bodies: from bytes on the wire to checked [`Row`]s and [`Sighting`]s.
 //!
 //! The files follow the path of a request: [`body`] unpacks it, [`envelope`] cuts it into its records, [`report`]
-//! and [`metric`] read one record each, [`reply`] answers. A record is decoded alone and dropped before the next one,
+//! and [`metric`] read one record each, [`reply`] answers; [`split`] makes messages for Kafka of a request instead. A record is decoded alone and dropped before the next one,
 //! so a request never costs much more memory than its own bytes. Storing is [`crate::ingest`]'s.
 //!
 //! Every byte is hostile: all limits are constants beside their user, and nothing of a record is logged.
@@ -11,6 +11,7 @@ mod envelope;
 mod metric;
 pub(crate) mod reply;
 pub(crate) mod report;
+pub(crate) mod split;
 #[cfg(test)]
 pub(crate) mod tests;
 mod usual;
@@ -30,6 +31,8 @@ use reply::Refusal;
 
 /// Reason of a record about a node that its sender may not speak for.
 const NOT_YOURS: &str = "this token or certificate may not speak for the node";
+/// Reason of a summary of nobody.
+const NO_NODE: &str = "the resource has no `host.name` to tell the node by";
 /// Addresses of one node that are looked at.
 const ADDRESSES_MAX: usize = 16;
 /// Distinct reasons that a reply spells out; further ones are counted as "other".
@@ -55,6 +58,13 @@ impl Rejected {
         }
         let full = self.0.len() >= REASONS_MAX && !self.0.contains_key(reason);
         *self.0.entry(if full { "other reasons" } else { reason }.to_owned()).or_default() += count;
+    }
+
+    /// Adds those of another request.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (reason, count) in other.0 {
+            self.add(&reason, count);
+        }
     }
 
     /// All rejected ones.
@@ -118,7 +128,7 @@ pub(crate) fn read_metrics(format: Format, body: &[u8], nodes: &Nodes) -> Result
                 read.batch.nodes.push(Sighting { node, metrics, ..sender.sighting });
             }
             Some(_) => {}
-            None => read.rejected.add("the resource has no `host.name` to tell the node by", latest.points()),
+            None => read.rejected.add(NO_NODE, latest.points()),
         }
     }
     Ok(read)

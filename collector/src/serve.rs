@@ -18,6 +18,9 @@ use crate::access::{self, Access};
 use crate::api::Live;
 use crate::ingest::Ingest;
 use crate::joint::Models;
+use crate::kafka::Counts;
+use crate::kafka::front::Front;
+use crate::kafka::group::Member;
 use crate::listen::{Incoming, Peer};
 use crate::notify::Policy;
 use crate::otlp::body::BODY_BYTES_MAX;
@@ -55,6 +58,10 @@ pub(crate) struct App {
     pub(crate) live: Arc<Live>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) models: Arc<Models>,
+    /// Where what agents send goes instead of into the store, if it does.
+    pub(crate) front: Option<Arc<Front>>,
+    /// What Kafka does for this collector, if it has one.
+    pub(crate) kafka: Option<Arc<Counts>>,
     /// Whether requests under any host name are answered.
     pub(crate) any_host: bool,
     /// Whether nothing is taken from senders.
@@ -79,9 +86,15 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Serves until `stop` is ready, then finishes the requests in work, then what waits for the database.
-pub(crate) async fn serve(incoming: Incoming, app: App, stop: impl Future<Output = ()>) {
-    let (store, live) = (Arc::clone(&app.store), Arc::clone(&app.live));
+/// Serves until `stop` is ready, then finishes the requests in work and what the member of Kafka's group has read, then what
+/// waits for the database.
+pub(crate) async fn serve(
+    incoming: Incoming,
+    app: App,
+    member: Option<Member>,
+    stop: impl Future<Output = ()>,
+) {
+    let (store, live, front) = (Arc::clone(&app.store), Arc::clone(&app.live), app.front.clone());
     let (drain, drained) = oneshot::channel::<()>();
     let service = router(app).into_make_service_with_connect_info::<Peer>();
     let server = axum::serve(incoming, service).with_graceful_shutdown(async move {
@@ -98,6 +111,12 @@ pub(crate) async fn serve(incoming: Incoming, app: App, stop: impl Future<Output
     if tokio::time::timeout(DRAIN_TIMEOUT, &mut server).await.is_err() {
         warn!(timeout_s = DRAIN_TIMEOUT.as_secs(), "connections still open are cut");
         server.abort();
+    }
+    if let Some(front) = front {
+        front.close().await;
+    }
+    if let Some(member) = member {
+        member.end().await;
     }
     // Joins a thread that may be in the middle of a transaction.
     if tokio::task::spawn_blocking(move || store.close()).await.is_err() {

@@ -83,13 +83,16 @@ impl Server {
             live: Arc::default(),
             models: Arc::default(),
             any_host: false,
+            front: None,
+            // So that its metrics are there.
+            kafka: Some(Arc::default()),
             read_only: false,
         };
         let (stop, stopped) = oneshot::channel();
         let incoming = Incoming::new(listener, tls).unwrap();
         let served = tokio::spawn(async move {
             let _notifying = notifying;
-            serve(incoming, app, async move { drop(stopped.await) }).await;
+            serve(incoming, app, None, async move { drop(stopped.await) }).await;
         });
         Self { base, client: Client::builder().no_proxy().build().unwrap(), stop, served }
     }

@@ -15,6 +15,7 @@ mod demo;
 mod deploy;
 mod dist;
 mod hdfs;
+mod kafka;
 mod machine;
 mod packages;
 mod postgres;

@@ -8,7 +8,10 @@ use blocksift_tests::binaries;
 use blocksift_tests::wasm::{Host, WAMR_VARIABLE};
 use clap::ValueEnum;
 
-use crate::{ansible, api, cargo, deploy, packages, postgres, tidy, wasm};
+use crate::{ansible, api, cargo, deploy, kafka, packages, postgres, tidy, wasm};
+
+/// Where tests of the collector look for a PostgreSQL.
+const SERVER_VARIABLE: &str = "BLOCKSIFT_POSTGRES";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -32,6 +35,8 @@ enum Step {
     Build,
     /// Unit, property and end-to-end tests.
     Test,
+    /// The collector's tests that take a Kafka, with one of Maven's; takes Java.
+    Kafka,
     /// The checks that `cargo fuzz` runs too, with as many made-up inputs as fill about a minute each.
     Fuzz,
     /// The plugin for wasm32: small, without imports and SIMD.
@@ -99,6 +104,7 @@ fn check(step: Step, arguments: &Arguments) -> Result<Outcome> {
         // All targets at once, so that binaries and tests share every compiled dependency.
         Step::Build => passed(cargo::cargo().args(["build", "--workspace", "--all-targets"])),
         Step::Test => test(arguments.wasm_from_debian),
+        Step::Kafka => test_with_kafka(),
         // By the number of inputs, not by time: tests do not look at the clock.
         Step::Fuzz => {
             let arguments = ["test", "--workspace", "--test", "detector", "fuzz::", "--", "--ignored"];
@@ -178,7 +184,21 @@ fn test_on_server() -> Result<()> {
     // In the same words as above, so that nothing is compiled anew.
     let mut tests = cargo::cargo();
     tests.args(["test", "--workspace", "--bin", "blocksift-collector"]);
-    cargo::run(tests.env("BLOCKSIFT_POSTGRES", server.url()))
+    cargo::run(tests.env(SERVER_VARIABLE, server.url()))
+}
+
+/// The tests that take a Kafka, which skip themselves without one.
+fn test_with_kafka() -> Result<Outcome> {
+    let jars = match kafka::jars() {
+        Ok(jars) => jars,
+        Err(error) => return Ok(Outcome::Skipped(format!("there is no Kafka: {error:#}"))),
+    };
+    let broker = kafka::Broker::start(&jars)?;
+    let server = postgres::programs().map(|programs| postgres::Server::start(&programs)).transpose()?;
+    // In words that compile nothing anew.
+    let mut tests = cargo::cargo();
+    tests.args(["test", "--workspace", "--test", "it", "kafka::"]).envs(broker.variables());
+    passed(tests.envs(server.iter().map(|server| (SERVER_VARIABLE, server.url()))))
 }
 
 /// Builds what the tests of the plugin need, as far as it can be built here, and names it to them.

@@ -2,6 +2,8 @@
 //! They are cut out without being decoded, so that the number of records is checked before any memory is spent on
 //! them: an empty log record is two bytes on the wire and some hundred in memory.
 
+use std::borrow::Cow;
+
 use prost::Message;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -10,17 +12,17 @@ use serde_json::value::RawValue;
 
 use super::body::Format;
 use super::reply::Refusal;
-use super::wire::{Broken, Fields, Held};
+use super::wire::{Broken, Fields, Held, put};
 
 /// Resources, scopes and records of a request together; beyond it the request is refused with 413.
 const ITEMS_MAX: usize = 50_000;
 /// Attributes of a record or resource that are looked at.
 pub(super) const ATTRIBUTES_MAX: usize = 64;
 /// Wire tags. Logs and metrics number these fields alike.
-const GROUPS_TAG: u64 = 1;
-const RESOURCE_TAG: u64 = 1;
-const SCOPES_TAG: u64 = 2;
-const ITEMS_TAG: u64 = 2;
+const GROUPS_TAG: u32 = 1;
+const RESOURCE_TAG: u32 = 1;
+const SCOPES_TAG: u32 = 2;
+const ITEMS_TAG: u32 = 2;
 
 /// Records of one resource, not decoded yet.
 #[derive(Debug, Default)]
@@ -52,6 +54,34 @@ pub(super) fn decode<T: Message + Default + DeserializeOwned>(
 /// See [`decode`].
 #[derive(Debug)]
 pub(super) struct Undecodable;
+
+/// One message that was cut out, as protobuf.
+///
+/// # Errors
+/// As [`decode`].
+pub(super) fn to_protobuf<T: Message + Default + DeserializeOwned>(
+    format: Format,
+    bytes: &[u8],
+) -> Result<Cow<'_, [u8]>, Undecodable> {
+    match format {
+        Format::Protobuf => Ok(Cow::Borrowed(bytes)),
+        Format::Json => Ok(Cow::Owned(decode::<T>(format, bytes)?.encode_to_vec())),
+    }
+}
+
+/// A request in protobuf of one resource and its items, each in protobuf; what [`groups`] cuts.
+pub(super) fn request(resource: Option<&[u8]>, items: &[Cow<'_, [u8]>]) -> Vec<u8> {
+    let (mut scope, mut group, mut request) = (Vec::new(), Vec::new(), Vec::new());
+    for item in items {
+        put(ITEMS_TAG, item, &mut scope);
+    }
+    if let Some(resource) = resource {
+        put(RESOURCE_TAG, resource, &mut group);
+    }
+    put(SCOPES_TAG, &scope, &mut group);
+    put(GROUPS_TAG, &group, &mut request);
+    request
+}
 
 /// Writes out lists that a sender left out because they are empty: proto3 JSON allows it, the decoder does not.
 /// The parser has bounded the depth.
@@ -120,9 +150,9 @@ fn protobuf_groups<'a>(body: &'a [u8], budget: &mut Budget) -> Result<Vec<Group<
 }
 
 /// The length-delimited fields of a message; the others are skipped.
-fn messages(bytes: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), Refusal>> {
+fn messages(bytes: &[u8]) -> impl Iterator<Item = Result<(u32, &[u8]), Refusal>> {
     Fields(bytes).filter_map(|field| match field {
-        Ok((tag, Held::Bytes(bytes))) => Some(Ok((tag, bytes))),
+        Ok((tag, Held::Bytes(bytes))) => Some(Ok((u32::try_from(tag).ok()?, bytes))),
         Ok(_) => None,
         Err(Broken) => Some(Err(Refusal::Malformed)),
     })

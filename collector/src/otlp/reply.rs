@@ -40,6 +40,8 @@ pub(crate) enum Refusal {
     Busy,
     #[error("the database cannot store this now; nothing was acknowledged, try again")]
     Store,
+    #[error("Kafka cannot take this now; nothing was acknowledged, try again")]
+    Kafka,
     #[error("no token or client certificate that this collector knows; send `Authorization: Bearer <token>`")]
     Unauthorized,
     #[error("this collector shows the reports of a file and takes no others")]
@@ -57,7 +59,7 @@ impl Refusal {
             Self::Unpack | Self::Malformed => (StatusCode::BAD_REQUEST, INVALID_ARGUMENT),
             Self::Incomplete(_) => (StatusCode::REQUEST_TIMEOUT, UNAVAILABLE),
             Self::Busy => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED),
-            Self::Store => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
+            Self::Store | Self::Kafka => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, UNAUTHENTICATED),
             Self::ReadOnly => (StatusCode::FORBIDDEN, PERMISSION_DENIED),
         }
@@ -74,7 +76,7 @@ impl Refusal {
         *reply.status_mut() = status;
         let headers: &mut HeaderMap = reply.headers_mut();
         match self {
-            Self::Busy | Self::Store => {
+            Self::Busy | Self::Store | Self::Kafka => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::ContentEncoding => {

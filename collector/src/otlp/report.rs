@@ -55,17 +55,34 @@ pub(crate) enum Reject {
 /// # Errors
 /// [`Reject`], which counts it under a reason.
 pub(super) fn read(format: Format, item: &[u8]) -> Result<Row, Reject> {
+    with(format, item, check)
+}
+
+/// Reads one log record as [`read`] does, but for its body: what it would be stored as, and not the report.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_columns(format: Format, item: &[u8]) -> Result<Row, Reject> {
+    with(format, item, columns)
+}
+
+/// What `of` makes of the report in a record.
+fn with<T>(
+    format: Format,
+    item: &[u8],
+    of: impl FnOnce(&borrowed::Report<'_>) -> Result<T, Reject>,
+) -> Result<T, Reject> {
     if item.len() > REPORT_BYTES_MAX {
         return Err(Reject::TooLarge);
     }
     if matches!(format, Format::Protobuf)
         && let Some(report) = usual::read(item)
     {
-        return check(&report);
+        return of(&report);
     }
     let mut report = any_report(format, item)?;
     bound_events(&mut report);
-    check(&(&report).into())
+    of(&(&report).into())
 }
 
 /// The report of a record in whatever shape OTLP allows.
@@ -127,6 +144,13 @@ fn shape(error: &serde::de::value::Error) -> Reject {
 /// # Errors
 /// [`Reject`].
 pub(crate) fn check(report: &borrowed::Report<'_>) -> Result<Row, Reject> {
+    let row = columns(report)?;
+    let body = pack_report(report).map_err(|_| Reject::Shape(UNWRITABLE.to_owned()))?;
+    Ok(Row { body, ..row })
+}
+
+/// As [`check`], with an empty body.
+fn columns(report: &borrowed::Report<'_>) -> Result<Row, Reject> {
     let name = |field, text: &str, bytes_min| {
         if is_name(text, bytes_min) {
             Ok(())
@@ -174,7 +198,7 @@ pub(crate) fn check(report: &borrowed::Report<'_>) -> Result<Row, Reject> {
             .saturating_add_unsigned(report.events_dropped),
         culprits: culprit::of(report),
         named: named::of(report),
-        body: pack_report(report).map_err(|_| Reject::Shape(UNWRITABLE.to_owned()))?,
+        body: Vec::new(),
     })
 }
 

@@ -1,7 +1,7 @@
-//! Protobuf's wire format, as far as it is read by hand: fields one after the other, nothing copied.
+//! Protobuf's wire format, as far as it is read and written by hand: fields one after the other.
 //! <https://protobuf.dev/programming-guides/encoding>
 
-use prost::encoding::decode_varint;
+use prost::encoding::{WireType, decode_varint, encode_key, encode_varint};
 
 /// The bytes are no protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,13 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Appends a message as a field of the one that encloses it.
+pub(super) fn put(number: u32, message: &[u8], enclosing: &mut Vec<u8>) {
+    encode_key(number, WireType::LengthDelimited, enclosing);
+    encode_varint(u64::try_from(message.len()).unwrap_or(u64::MAX), enclosing);
+    enclosing.extend_from_slice(message);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +98,9 @@ mod tests {
         for cut in [1, 2, 4, 6, 9, 15, 20] {
             assert_eq!(Fields(&bytes[..cut]).last(), Some(Err(Broken)), "{cut}");
         }
+        let mut written = Vec::new();
+        put(2, b"ab", &mut written);
+        assert_eq!(written, bytes[3..7]);
         // A group, which nobody writes any more.
         assert_eq!(Fields(&[0x0b]).next(), Some(Err(Broken)));
     }

@@ -39,7 +39,7 @@ impl Place {
     }
 
     /// Whether other collectors may use it at the same time.
-    pub(super) fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         matches!(self, Self::Server(_))
     }
 
