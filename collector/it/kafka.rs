@@ -175,6 +175,27 @@ fn a_front_that_stores_nothing_shows_what_the_others_have_stored() {
 }
 
 #[test]
+fn topics_that_are_not_there_are_told_and_used_as_soon_as_they_are() {
+    let Some(broker) = broker() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    configure(directory.path(), &broker, "late", "front = true\nstore = true");
+    let collector = start(directory.path());
+    assert!(collector.request("POST /v1/logs", &request(1)).starts_with("HTTP/1.1 503"));
+    wait("front and group have failed", || metric(&collector, "kafka_failures_total") >= 2);
+    make_topics(directory.path());
+    wait_for_ids(&[&collector], &send(&collector, 1..4));
+    let (code, _, err) = collector.end("-TERM");
+    assert_eq!(code, Some(0));
+    for part in ["not written", "nothing is read"] {
+        let told = err.lines().find(|line| line.contains(part)).unwrap();
+        assert!(
+            told.contains("there is no topic `late_logs`; `blocksift-collector topics` makes it"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_request_is_counted_and_holds_up_nothing() {
     let Some(broker) = broker() else { return };
     let directory = tempfile::tempdir().unwrap();
@@ -194,15 +215,19 @@ fn what_is_no_request_is_counted_and_holds_up_nothing() {
     assert!(err.contains("it stays in Kafka") && !err.contains("secret"), "{err}");
 }
 
-/// An event with a line of 4 KiB that cannot be packed well.
-fn long_event(number: u64) -> String {
+/// A line of 4 KiB that cannot be packed well.
+fn long_line(number: u64) -> String {
     let mut state = number;
-    let line: String = (0..256)
+    (0..256)
         .map(|_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             format!("{state:016x}")
         })
-        .collect();
+        .collect()
+}
+
+fn long_event(number: u64) -> String {
+    let line = long_line(number);
     let texts = [
         ("time", "2026-01-01T00:00:00Z"),
         ("template", "00000000deadbeef"),
@@ -236,10 +261,7 @@ fn a_report_of_the_largest_size_gets_through() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("{}"), "{answer}");
     wait_for_ids(&[&collector], &BTreeSet::from([9]));
     let session = collector.request("GET /api/sessions/0000000000000009", "");
-    assert!(
-        session.matches("\"offset\":7").count() == 1_024
-            && session.contains(&long_event(1_023)[1_000..1_400])
-    );
+    assert!(session.matches("\"offset\":7").count() == 1_024 && session.contains(&long_line(1_023)));
     assert_eq!(collector.end("-TERM").0, Some(0));
 }
 

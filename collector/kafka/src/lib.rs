@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use krafka::auth::{AuthConfig, TlsConfig};
+use krafka::error::ErrorCode;
 use krafka::{Kafka, KrafkaError};
 
 pub use reader::{Message, Reader, Standing};
@@ -83,10 +84,23 @@ pub enum Mechanism {
 
 /// Kafka did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
-#[error("Kafka ({brokers})")]
-pub struct Error {
-    brokers: String,
-    source: KrafkaError,
+pub enum Error {
+    /// Nobody has made a topic.
+    #[error("Kafka ({brokers}): there is no topic `{topic}`; `blocksift-collector topics` makes it")]
+    NoTopic {
+        /// Who was asked.
+        brokers: String,
+        /// The topic's name.
+        topic: String,
+    },
+    /// Anything else.
+    #[error("Kafka ({brokers})")]
+    Client {
+        /// Who was asked.
+        brokers: String,
+        /// What the client says.
+        source: KrafkaError,
+    },
 }
 
 impl Cluster {
@@ -115,7 +129,20 @@ impl Cluster {
     }
 
     fn error(&self, source: KrafkaError) -> Error {
-        Error { brokers: self.brokers.join(", "), source }
+        Error::Client { brokers: self.brokers.join(", "), source }
+    }
+
+    /// What went wrong about a topic.
+    fn error_of(&self, topic: &str, source: KrafkaError) -> Error {
+        match source {
+            KrafkaError::UnknownTopic { .. }
+            | KrafkaError::Broker { code: ErrorCode::UnknownTopicOrPartition, .. } => self.no_topic(topic),
+            source => self.error(source),
+        }
+    }
+
+    fn no_topic(&self, topic: &str) -> Error {
+        Error::NoTopic { brokers: self.brokers.join(", "), topic: topic.to_owned() }
     }
 }
 
@@ -161,5 +188,7 @@ mod tests {
     fn an_error_names_the_brokers() {
         let error = cluster(None, None).error(KrafkaError::Wakeup);
         assert_eq!(error.to_string(), "Kafka (kafka1:9092, kafka2:9092)");
+        let error = cluster(None, None).error_of("t", KrafkaError::unknown_topic("t"));
+        assert!(error.to_string().contains("no topic `t`"), "{error}");
     }
 }

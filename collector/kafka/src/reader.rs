@@ -59,7 +59,7 @@ impl Reader {
     /// Joins `group`, which reads `topics` from their begin on where it has no offsets.
     ///
     /// # Errors
-    /// If no broker answers or one refuses.
+    /// If no broker answers, one refuses, or a topic is not there.
     pub fn open<'a>(
         cluster: &'a Cluster,
         group: &'a str,
@@ -80,6 +80,13 @@ impl Reader {
                 .max_decompressed_size(UNPACKED_BYTES_MAX)
                 .metrics_push(false);
             let consumer = consumer.build().await.map_err(|source| cluster.error(source))?;
+            for topic in topics {
+                // A consumer would wait for it without a word, and find it minutes after it was made.
+                let known = consumer.fetch_metadata(Some(topic)).await;
+                if known.map_err(|source| cluster.error_of(topic, source))?.topics.is_empty() {
+                    return Err(cluster.no_topic(topic));
+                }
+            }
             consumer.subscribe(topics).await.map_err(|source| cluster.error(source))?;
             Ok(Self { cluster: cluster.clone(), consumer })
         })

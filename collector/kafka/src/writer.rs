@@ -54,12 +54,14 @@ impl Writer {
             let mut sent = Vec::with_capacity(messages.len());
             for Outgoing { key, value } in messages {
                 let record = Record::new(topic, value).key(key);
-                sent.push(producer.enqueue(record).await.map_err(|source| self.cluster.error(source))?);
+                sent.push(
+                    producer.enqueue(record).await.map_err(|source| self.cluster.error_of(topic, source))?,
+                );
             }
             let mut outcome = Ok(());
             for delivery in sent {
                 if let Err(source) = delivery.await {
-                    outcome = Err(self.cluster.error(source));
+                    outcome = Err(self.cluster.error_of(topic, source));
                 }
             }
             outcome
