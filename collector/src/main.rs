@@ -1,5 +1,5 @@
-//! `blocksift-collector`: receives the reports and summaries of all agents over OTLP/HTTP, stores them in one SQLite
-//! file, and shows them on a web page. This file is the wiring: arguments, configuration, database, address, signals.
+//! `blocksift-collector`: receives the reports and summaries of all agents over OTLP/HTTP, or by way of Kafka, stores them in a
+//! database, and shows them on a web page. This file is the wiring: arguments, configuration, database, address, signals.
 
 mod access;
 mod api;
