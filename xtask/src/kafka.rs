@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 use crate::cargo;
 
+/// Version of Kafka that is run.
+const KAFKA: &str = "4.1.0";
 /// How long it may take to start or end.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Of the cluster: any 16 bytes in base64.
@@ -145,13 +147,14 @@ fn make_key(folder: &Path) -> Result<()> {
 /// # Errors
 /// What is missing: Java, Maven, or a repository that Maven reaches.
 pub(crate) fn jars() -> Result<PathBuf> {
-    let folder = cargo::target_folder().join("kafka");
+    let folder = cargo::target_folder().join("kafka").join(KAFKA);
     let jars = folder.join("jars");
     if !jars.exists() {
         // The folder appears whole or not at all.
         let partial = folder.join("jars.partial");
         let mut maven = cargo::program("mvn");
         maven.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
+        maven.arg(format!("-Dkafka.version={KAFKA}"));
         maven.arg(format!("-DoutputDirectory={}", partial.display()));
         maven.arg("-f").arg(cargo::root().join("tests/kafka/pom.xml"));
         cargo::output(&mut maven)?;
