@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use blocksift_tests::maven;
 use blocksift_tests::process::{Process, poll};
 use tempfile::TempDir;
 
@@ -147,19 +148,10 @@ fn make_key(folder: &Path) -> Result<()> {
 /// # Errors
 /// What is missing: Java, Maven, or a repository that Maven reaches.
 pub(crate) fn jars() -> Result<PathBuf> {
-    let folder = cargo::target_folder().join("kafka").join(KAFKA);
-    let jars = folder.join("jars");
-    if !jars.exists() {
-        // The folder appears whole or not at all.
-        let partial = folder.join("jars.partial");
-        let mut maven = cargo::program("mvn");
-        maven.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
-        maven.arg(format!("-Dkafka.version={KAFKA}"));
-        maven.arg(format!("-DoutputDirectory={}", partial.display()));
-        maven.arg("-f").arg(cargo::root().join("tests/kafka/pom.xml"));
-        cargo::output(&mut maven)?;
-        fs::rename(&partial, &jars)?;
-    }
+    let jars = cargo::target_folder().join("kafka").join(KAFKA).join("jars");
+    let pom = cargo::root().join("tests/kafka/pom.xml");
+    fs::create_dir_all(jars.parent().unwrap_or(&jars))?;
+    maven::bring("Kafka", &pom, &format!("kafka.version={KAFKA}"), &jars)?;
     cargo::output(Command::new("java").arg("-version"))?;
     Ok(jars)
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Site;
+use crate::maven::{self, said};
 
 /// Version of Hadoop that is run when none is asked for.
 pub const HADOOP: &str = "3.4.1";
@@ -29,19 +30,12 @@ impl Artifacts {
         let folder = target.join("hdfs").join(version);
         let artifacts = Self { jars: folder.join("jars"), classes: folder.join("classes") };
         fs::create_dir_all(&folder)?;
-        // The folder appears whole or not at all.
-        if !artifacts.jars.exists() {
-            let partial = folder.join("jars.partial");
-            let mut maven = Command::new("mvn");
-            maven
-                .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
-                .arg(format!("-Dhadoop.version={version}"))
-                .arg(format!("-DoutputDirectory={}", partial.display()))
-                .arg("-f")
-                .arg(sources.join("pom.xml"));
-            said(&mut maven, "Maven cannot bring Hadoop")?;
-            fs::rename(&partial, &artifacts.jars)?;
-        }
+        maven::bring(
+            "Hadoop",
+            &sources.join("pom.xml"),
+            &format!("hadoop.version={version}"),
+            &artifacts.jars,
+        )?;
         let mut javac = Command::new("javac");
         javac.args(["-nowarn", "-Xlint:none", "-cp"]).arg(format!("{}/*", artifacts.jars.display()));
         javac.arg("-d").arg(&artifacts.classes).arg(sources.join("Load.java"));
@@ -104,19 +98,4 @@ pub fn fetch_sources(version: &str, output: &Path) -> io::Result<()> {
         said(&mut maven, "Maven cannot bring Hadoop's sources")?;
     }
     Ok(())
-}
-
-/// Runs a command; its failure is one line.
-fn said(command: &mut Command, what: &str) -> io::Result<()> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| {
-        let program = command.get_program().display().to_string();
-        io::Error::new(error.kind(), format!("{what}: `{program}` cannot be started ({error})"))
-    })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    let line = text.lines().find(|line| line.to_lowercase().contains("error")).unwrap_or("it says nothing");
-    Err(io::Error::other(format!("{what}: {line}")))
 }
