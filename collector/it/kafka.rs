@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use blocksift_kafka::{Cluster, Outgoing, Writer};
+use tempfile::TempDir;
 
 use super::kill::{ids, request, send_until_gone};
 use super::*;
@@ -38,6 +39,14 @@ fn make_topics(directory: &Path) {
     let arguments = ["topics", "--config", "collector.toml", "--partitions", &partitions, "--replicas", "1"];
     let made = command(directory, &arguments).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// A folder for a front that stores, too, with its topics made.
+fn prepared(broker: &str, test: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    configure(directory.path(), broker, test, "front = true\nstore = true");
+    make_topics(directory.path());
+    directory
 }
 
 fn start(directory: &Path) -> Collector {
@@ -132,9 +141,7 @@ fn a_group_shares_the_blocks_and_takes_over_from_a_member_that_was_killed() {
 #[test]
 fn what_a_killed_front_has_acknowledged_is_stored_once() {
     let Some(broker) = broker() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    configure(directory.path(), &broker, "kill", "front = true\nstore = true");
-    make_topics(directory.path());
+    let directory = prepared(&broker, "kill");
     let (acknowledged, next) = (Mutex::new(BTreeSet::new()), AtomicU64::new(1));
     for target in [3, 100] {
         send_until_gone(&start(directory.path()), &next, &acknowledged, target);
@@ -164,13 +171,16 @@ fn a_front_that_stores_nothing_shows_what_the_others_have_stored() {
     });
     let (_, error) = refused(parts[0].path(), &["--config", "collector.toml"]);
     assert!(error.contains("to their PostgreSQL"), "{error}");
-    let made = command(parts[1].path(), &["topics", "--config", "collector.toml"]).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    make_topics(parts[1].path());
     let [front, store] =
         parts.each_ref().map(|directory| Collector::start_with(directory.path(), &arguments));
     wait_for_ids(&[&front], &send(&front, 1..31));
     assert_eq!(metric(&front, "kafka_messages_read_total"), 0);
     wait("all are counted", || metric(&store, "kafka_messages_read_total") == 30);
+    let rejected = front.request("POST /v1/logs", &request(1).replace("blk_0", "nonsense"));
+    assert!(rejected.contains("`block` is neither empty"), "{rejected}");
+    let counted = [&front, &store].map(|collector| metric(collector, "records_rejected_total"));
+    assert_eq!(counted, [1, 0], "where its sender is told");
     assert_eq!((front.end("-TERM").0, store.end("-TERM").0), (Some(0), Some(0)));
 }
 
@@ -198,9 +208,7 @@ fn topics_that_are_not_there_are_told_and_used_as_soon_as_they_are() {
 #[test]
 fn what_is_no_request_is_counted_and_holds_up_nothing() {
     let Some(broker) = broker() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    configure(directory.path(), &broker, "garbage", "front = true\nstore = true");
-    make_topics(directory.path());
+    let directory = prepared(&broker, "garbage");
     let writer = Writer::new(Cluster { brokers: vec![broker], tls: None, login: None });
     let garbage = ["\u{1}secret", "", "{}"].map(|text| Outgoing { key: "blk_1".into(), value: text.into() });
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -249,9 +257,7 @@ fn long_event(number: u64) -> String {
 #[test]
 fn a_report_of_the_largest_size_gets_through() {
     let Some(broker) = broker() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    configure(directory.path(), &broker, "large", "front = true\nstore = true");
-    make_topics(directory.path());
+    let directory = prepared(&broker, "large");
     let collector = start(directory.path());
     let events: Vec<String> = (0..1_024).map(long_event).collect();
     let values = format!(r#""body":{{"arrayValue":{{"values":[{}]}}}}"#, events.join(","));

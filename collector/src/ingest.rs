@@ -26,7 +26,7 @@ use crate::otlp::reply::{Refusal, stored};
 use crate::otlp::split::{self, Split};
 use crate::otlp::{Read, Rejected, read_logs, read_metrics};
 use crate::serve::App;
-use crate::store::{Stored, WriteError};
+use crate::store::{Batch, Stored, WriteError};
 
 /// Requests in work; a further one is refused with 429 after [`PLACE_TIMEOUT`].
 const REQUESTS_MAX: usize = 64;
@@ -128,11 +128,14 @@ impl Ingest {
     }
 
     /// Counts what became of a batch.
-    pub(crate) fn count_stored(&self, stored: Stored, rejected: u64) {
-        let add = |counter: &AtomicU64, count| counter.fetch_add(count, Ordering::Relaxed);
-        add(&self.counts.reports_stored_total, stored.current + stored.older);
-        add(&self.counts.reports_duplicate_total, stored.duplicates);
-        add(&self.counts.records_rejected_total, rejected);
+    pub(crate) fn count_stored(&self, stored: Stored) {
+        self.counts.reports_stored_total.fetch_add(stored.current + stored.older, Ordering::Relaxed);
+        self.counts.reports_duplicate_total.fetch_add(stored.duplicates, Ordering::Relaxed);
+    }
+
+    /// Counts records that cannot be stored.
+    pub(crate) fn count_rejected(&self, rejected: &Rejected) {
+        self.counts.records_rejected_total.fetch_add(rejected.total(), Ordering::Relaxed);
     }
 }
 
@@ -215,7 +218,9 @@ async fn take(
     let rejected = match &app.front {
         None => {
             let read = move |packed: &[u8]| (signal.read)(format, &coding.unpack(packed)?, &nodes);
-            store(app, decode(app, read, packed).await?).await?
+            let Read { batch, rejected } = decode(app, read, packed).await?;
+            store(app, batch).await?;
+            rejected
         }
         Some(front) => {
             let cut = move |packed: &[u8]| (signal.split)(format, &coding.unpack(packed)?, &nodes);
@@ -224,22 +229,23 @@ async fn take(
             rejected
         }
     };
+    app.ingest.count_rejected(&rejected);
     if rejected.total() > 0 {
         warn!(rejected = rejected.total(), "records rejected; the reply says why");
     }
     Ok(stored(format, &rejected, signal.rejected_name))
 }
 
-/// Into the database; returns why the rest cannot be stored.
-async fn store(app: &App, Read { batch, rejected }: Read) -> Result<Rejected, Refusal> {
+/// Into the database.
+async fn store(app: &App, batch: Batch) -> Result<(), Refusal> {
     let rows = batch.rows.len();
     let stored_counts = app.store.write(batch).await.map_err(|error| match error {
         WriteError::Busy => Refusal::Busy,
         WriteError::Failed | WriteError::Closed => Refusal::Store,
     })?;
-    app.ingest.count_stored(stored_counts, rejected.total());
+    app.ingest.count_stored(stored_counts);
     debug!(rows, current = stored_counts.current, duplicates = stored_counts.duplicates, "stored");
-    Ok(rejected)
+    Ok(())
 }
 
 /// Into a topic.

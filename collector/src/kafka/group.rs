@@ -136,7 +136,8 @@ impl Work {
                 Err(WriteError::Closed) => return Ok(Err(Stopped)),
             }
         };
-        self.ingest.count_stored(stored, rejected.total());
+        self.ingest.count_stored(stored);
+        self.ingest.count_rejected(&rejected);
         add(&self.counts.undecodable_total, undecodable);
         if rejected.total() > 0 {
             warn!(reasons = rejected.message(), "records from Kafka that cannot be stored are left out");
