@@ -1,8 +1,9 @@
 //! OTLP/HTTP request bodies: from bytes on the wire to checked [`Row`]s and [`Sighting`]s.
 //!
 //! The files follow the path of a request: [`body`] unpacks it, [`envelope`] cuts it into its records, [`report`]
-//! and [`metric`] read one record each, [`reply`] answers; [`split`] makes messages for Kafka of a request instead. A record is decoded alone and dropped before the next one,
-//! so a request never costs much more memory than its own bytes. Storing is [`crate::ingest`]'s.
+//! and [`metric`] read one record each, [`reply`] answers; [`split`] makes messages for Kafka of a request instead. A record
+//! is decoded alone and dropped before the next one, so a request never costs much more memory than its own bytes. Storing is
+//! [`crate::ingest`]'s.
 //!
 //! Every byte is hostile: all limits are constants beside their user, and nothing of a record is logged.
 

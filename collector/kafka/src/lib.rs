@@ -16,6 +16,7 @@ use std::time::Duration;
 use krafka::auth::{AuthConfig, TlsConfig};
 use krafka::error::ErrorCode;
 use krafka::{Kafka, KrafkaError};
+use serde::Deserialize;
 
 pub use reader::{Message, Reader, Standing};
 pub use topics::{Topic, create_topics};
@@ -72,13 +73,16 @@ impl fmt::Debug for Login {
 }
 
 /// How a password is shown to brokers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Mechanism {
     /// As it is; for encrypted connections.
+    #[serde(rename = "plain")]
     Plain,
     /// SCRAM-SHA-256.
+    #[serde(rename = "scram-sha-256")]
     ScramSha256,
     /// SCRAM-SHA-512.
+    #[serde(rename = "scram-sha-512")]
     ScramSha512,
 }
 

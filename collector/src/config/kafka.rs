@@ -32,17 +32,7 @@ pub(super) struct Raw {
     key: Option<PathBuf>,
     user: Option<String>,
     password_file: Option<PathBuf>,
-    mechanism: Option<RawMechanism>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawMechanism {
-    Plain,
-    #[serde(rename = "scram-sha-256")]
-    ScramSha256,
-    #[serde(rename = "scram-sha-512")]
-    ScramSha512,
+    mechanism: Option<Mechanism>,
 }
 
 /// The section, if it can be used. `shared`: other collectors may use the same database.
@@ -122,7 +112,7 @@ fn tls(
 fn login(
     user: Option<String>,
     file: Option<PathBuf>,
-    mechanism: Option<RawMechanism>,
+    mechanism: Option<Mechanism>,
     tls: bool,
 ) -> Result<Option<Login>> {
     let (user, file) = match (user, file) {
@@ -132,14 +122,10 @@ fn login(
             "`user`, `password_file` and `mechanism` go together (the last is \"scram-sha-512\" if not said)"
         ),
     };
-    let mechanism = match mechanism.unwrap_or(RawMechanism::ScramSha512) {
-        RawMechanism::Plain if !tls => {
-            bail!("`mechanism = \"plain\"` shows the password to everybody on the way; it takes `tls = true`")
-        }
-        RawMechanism::Plain => Mechanism::Plain,
-        RawMechanism::ScramSha256 => Mechanism::ScramSha256,
-        RawMechanism::ScramSha512 => Mechanism::ScramSha512,
-    };
+    let mechanism = mechanism.unwrap_or(Mechanism::ScramSha512);
+    if mechanism == Mechanism::Plain && !tls {
+        bail!("`mechanism = \"plain\"` shows the password to everybody on the way; it takes `tls = true`");
+    }
     let text = fs::read_to_string(&file)
         .with_context(|| format!("`password_file` `{}` cannot be read", file.display()))?;
     let password = text.trim_end_matches(['\r', '\n']).to_owned();

@@ -50,7 +50,9 @@ pub(crate) fn logs(format: Format, body: &[u8], nodes: &Nodes) -> Result<Split, 
             let item = to_protobuf::<LogRecord>(format, item).map_err(|_| Refusal::Malformed)?;
             by_key.entry(key).or_default().push(item);
         }
-        let resource = resource(format, &group, nodes);
+        // It would be believed of whatever node it names.
+        let may_speak = sender(format, &group).node.is_none_or(|node| nodes.allows(&node));
+        let resource = if may_speak { resource(format, &group) } else { None };
         for (key, items) in by_key {
             let value = envelope::request(resource.as_deref(), &items);
             split.messages.push(Outgoing { key: key.into(), value: value.into() });
@@ -79,7 +81,7 @@ pub(crate) fn metrics(format: Format, body: &[u8], nodes: &Nodes) -> Result<Spli
         match sender(format, &group).node {
             Some(node) if !nodes.allows(&node) => split.rejected.add(NOT_YOURS, latest.points()),
             Some(node) if !items.is_empty() => {
-                let value = envelope::request(resource(format, &group, nodes).as_deref(), &items);
+                let value = envelope::request(resource(format, &group).as_deref(), &items);
                 split.messages.push(Outgoing { key: node.into(), value: value.into() });
             }
             Some(_) => {}
@@ -89,11 +91,8 @@ pub(crate) fn metrics(format: Format, body: &[u8], nodes: &Nodes) -> Result<Spli
     Ok(split)
 }
 
-/// A group's resource as protobuf; nothing where it is of a node that the sender may not speak for.
-fn resource<'a>(format: Format, group: &Group<'a>, nodes: &Nodes) -> Option<Cow<'a, [u8]>> {
-    if sender(format, group).node.is_some_and(|node| !nodes.allows(&node)) {
-        return None;
-    }
+/// A group's resource as protobuf; nothing where it has none that can be read.
+fn resource<'a>(format: Format, group: &Group<'a>) -> Option<Cow<'a, [u8]>> {
     to_protobuf::<Resource>(format, group.resource?).ok()
 }
 
