@@ -1,12 +1,12 @@
 // Charts as SVG: a timeline that can be zoomed, a histogram, a sparkline. Colours are classes of the style sheet.
 
-import { count, element, time } from "./text.js";
+import { count, element, percent, time } from "./text.js";
 
 const NAMES = new Set(["x", "y", "x1", "x2", "y1", "y2", "width", "height", "points", "class", "viewBox", "text-anchor", "rx", "role",
   "aria-label", "tabindex", "preserveAspectRatio", "d"]);
 
 // An SVG element. Only these attributes, so that no text can become a handler or an address.
-export function svg(tag, attributes = {}, ...children) {
+function svg(tag, attributes = {}, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (!NAMES.has(name)) throw new Error(`svg: attribute ${name}`);
@@ -17,7 +17,7 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 // The least round number not below `value`: 1, 2, 5, 10...
-export function round(value) {
+function round(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= value * 0.999_999);
@@ -26,7 +26,7 @@ export function round(value) {
 const STEPS_MS = [1, 5, 15, 30, 60, 180, 360, 720, 1440, 2880, 10080, 43200, 525600].map((minutes) => minutes * 60_000);
 
 // Times for the ticks of an axis, at most `most` of them.
-export function ticks(from, to, most) {
+function ticks(from, to, most) {
   const step = STEPS_MS.find((candidate) => (to - from) / candidate <= most) ?? (to - from) / most;
   const found = [];
   for (let at = Math.ceil(from / step) * step; at < to; at += step) found.push(at);
@@ -34,7 +34,7 @@ export function ticks(from, to, most) {
 }
 
 // A tick's label: the day where it begins, else the time of day.
-export function tickLabel(at, step) {
+function tickLabel(at, step) {
   const text = new Date(at).toISOString();
   if (step >= 86_400_000 || text.slice(11, 16) === "00:00") return text.slice(step >= 31_536_000_000 ? 0 : 5, 10);
   return text.slice(11, 16);
@@ -235,12 +235,6 @@ export function sparkline(values, label) {
     return svg("rect", { class: "bar calm", x: index * each, width: Math.max(0.8, each - 0.4), y: height - tall, height: tall });
   });
   return svg("svg", { class: "sparkline", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, ...bars);
-}
-
-export function percent(share) {
-  const value = 100 * share;
-  if (value === 0) return "0 %";
-  return `${value >= 10 ? Math.round(value) : value >= 1 ? value.toFixed(1) : value >= 0.01 ? value.toFixed(2) : value.toPrecision(1)} %`;
 }
 
 // A count in four characters: 12.3k.

@@ -1,14 +1,12 @@
 // One incident: a lane for each session on a common axis of time, and below it the events of all nodes in one list.
 
 import { ask } from "./api.js";
-import { svg, tickLabel, ticks } from "./chart.js";
 import { culpritName } from "./incidents.js";
-import { eventRows, levelClass, mostContribution } from "./session.js";
+import { lanes } from "./lanes.js";
+import { eventRows, mostContribution } from "./session.js";
 import { reasons, score } from "./sessions.js";
-import { copyButton, count, element, span, time, visible } from "./text.js";
+import { copyButton, count, element, span, visible } from "./text.js";
 
-const LANE = 34;
-const LABEL = 190;
 const HEADS = ["time, UTC", "node", "after", "level", "logger", "contribution", "template and line"];
 
 export class IncidentView {
@@ -19,7 +17,7 @@ export class IncidentView {
     this.shown = "";
     this.body = element("div", { class: "incident" });
     root.append(this.body);
-    new ResizeObserver(() => this.lanes && this.drawLanes()).observe(this.body);
+    new ResizeObserver(() => this.drawn && this.drawLanes()).observe(this.body);
   }
 
   async refresh(state) {
@@ -36,8 +34,8 @@ export class IncidentView {
 
   incident(incident) {
     const name = incident.pool ? `${incident.pool}:${incident.block}` : incident.block;
-    const lanes = element("div", { class: "lanes" });
-    this.lanes = [...(this.lanes ?? []).filter((one) => one.place.isConnected), { place: lanes, incident }];
+    const place = element("div", { class: "lanes" });
+    this.drawn = [...(this.drawn ?? []).filter((one) => one.place.isConnected), { place, incident }];
     const mode = element("button", { type: "button", title: "how events are placed: by their time, or evenly, in their order" }, "by time");
     mode.addEventListener("click", () => {
       this.evenly = !this.evenly;
@@ -50,7 +48,7 @@ export class IncidentView {
         copyButton("incident as JSON", JSON.stringify(incident, null, 1)), element("span", { class: "dim" }, "as JSON")),
       incident.pool ? element("p", { class: "dim" }, visible(name)) : element("p", {}),
       this.together(incident),
-      this.culprits(incident), lanes, this.events(incident)];
+      this.culprits(incident), place, this.events(incident)];
   }
 
   // What the model says of all nodes' events in one order, and who is still asked for more.
@@ -75,40 +73,12 @@ export class IncidentView {
   }
 
   drawLanes() {
-    for (const { place, incident } of this.lanes) if (place.isConnected) this.draw(place, incident);
+    for (const { place, incident } of this.drawn) if (place.isConnected) this.draw(place, incident);
   }
 
   draw(place, incident) {
     const width = Math.max(500, place.clientWidth);
-    const times = incident.events.map((event) => Date.parse(event.time));
-    const first = Math.min(...times);
-    const last = Math.max(...times, first + 1);
-    const inner = width - LABEL - 16;
-    const x = (index) => LABEL + 6 + inner * (this.evenly ? index / Math.max(1, times.length - 1) : (times[index] - first) / (last - first));
-    const height = incident.sessions.length * LANE + 24;
-    const parts = incident.sessions.flatMap((session, lane) => [
-      svg("line", { class: "grid", x1: LABEL, x2: width - 8, y1: (lane + 1) * LANE, y2: (lane + 1) * LANE }),
-      svg("text", { class: session.flagged ? "lane high" : "lane", x: 4, y: lane * LANE + 22 }, shortened(session.node)),
-      svg("text", { class: "lane", x: LABEL - 10, y: lane * LANE + 22, "text-anchor": "end" }, session.score.toFixed(2))]);
-    if (!this.evenly) {
-      const { step, found } = ticks(first, last, Math.max(2, Math.floor(inner / 110)));
-      for (const at of found) {
-        const left = LABEL + 6 + (inner * (at - first)) / (last - first);
-        parts.push(svg("line", { class: "grid", x1: left, x2: left, y1: 0, y2: height - 20 }), svg("text", { x: left, y: height - 6, "text-anchor": "middle" }, tickLabel(at, step)));
-      }
-      if (found.length === 0) parts.push(svg("text", { x: LABEL + 6, y: height - 6 }, time(new Date(first).toISOString())), svg("text", { x: width - 8, y: height - 6, "text-anchor": "end" }, `+${span(last - first)}`));
-    }
-    const most = mostContribution(incident);
-    incident.events.forEach((event, index) => {
-      const tall = 8 + (LANE - 14) * (Math.max(0, event.contribution) / most);
-      const y = (event.session + 1) * LANE - tall;
-      const kind = event.exception && !["WARN", "ERROR", "FATAL"].includes(event.level) ? "level-WARN" : levelClass(event.level);
-      const tick = svg("rect", { class: `event ${kind}`, x: x(index) - 1.5, y, width: 4, height: tall, rx: 1 });
-      tick.append(svg("title", {}, `${time(event.time)}  ${event.level}  ${event.text.slice(0, 200)}`));
-      tick.addEventListener("click", () => this.reveal(index, place));
-      parts.push(tick);
-    });
-    place.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "events of each node over time" }, ...parts));
+    place.replaceChildren(lanes(incident, width, this.evenly, (index) => this.reveal(index, place)));
   }
 
   // Scrolls to an event of the list and puts the focus there.
@@ -137,8 +107,4 @@ export class IncidentView {
     return element("div", {}, sessions, element("table", { class: "events" },
       element("thead", {}, element("tr", {}, ...HEADS.map((name) => element("th", { scope: "col" }, name)))), ...rows));
   }
-}
-
-function shortened(name) {
-  return name.length > 20 ? `${name.slice(0, 19)}…` : name;
 }

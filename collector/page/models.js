@@ -1,8 +1,7 @@
 // Models: which one runs where, and whether it still fits what comes.
 
 import { ask } from "./api.js";
-import { percent } from "./chart.js";
-import { count, element, roughly, visible } from "./text.js";
+import { count, element, percent, roughly, visible } from "./text.js";
 
 // A population stability index from which on another model is called for.
 const SHIFT_LIMIT = 0.25;

@@ -1,8 +1,7 @@
 // The nodes: who reports, how far behind, and whether every line is accounted for.
 
 import { ask } from "./api.js";
-import { percent } from "./chart.js";
-import { bytes, count, element, roughly, span, visible } from "./text.js";
+import { bytes, count, element, percent, roughly, span, visible } from "./text.js";
 
 // An agent sends a summary at least once a minute.
 const QUIET_MS = 2 * 60_000;

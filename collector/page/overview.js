@@ -1,10 +1,10 @@
 // The overview: how it goes, what is worst, who may be at fault, what is new.
 
 import { ask } from "./api.js";
-import { Timeline, histogram, percent } from "./chart.js";
+import { Timeline, histogram } from "./chart.js";
 import { culpritName, incidentRows } from "./incidents.js";
 import { rangeQuery, zoomed } from "./range.js";
-import { count, element, roughly, time, visible } from "./text.js";
+import { count, element, percent, roughly, time, visible } from "./text.js";
 
 export class Overview {
   constructor(root, go) {

@@ -123,3 +123,10 @@ export function bytes(number) {
   }
   return `${unit === 0 || number >= 100 ? Math.round(number) : number.toFixed(1)} ${units[unit]}`;
 }
+
+// A share in percent, with as many digits as say something.
+export function percent(share) {
+  const value = 100 * share;
+  if (value === 0) return "0 %";
+  return `${value >= 10 ? Math.round(value) : value >= 1 ? value.toFixed(1) : value >= 0.01 ? value.toFixed(2) : value.toPrecision(1)} %`;
+}

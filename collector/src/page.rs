@@ -25,6 +25,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/chart.js", JS, include_str!("../page/chart.js")),
     ("/incident.js", JS, include_str!("../page/incident.js")),
     ("/incidents.js", JS, include_str!("../page/incidents.js")),
+    ("/lanes.js", JS, include_str!("../page/lanes.js")),
     ("/login.js", JS, include_str!("../page/login.js")),
     ("/marks.js", JS, include_str!("../page/marks.js")),
     ("/models.js", JS, include_str!("../page/models.js")),
