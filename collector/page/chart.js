@@ -1,66 +1,68 @@
-// Charts as SVG: a timeline that can be zoomed, a histogram, a sparkline. Colours are classes of the style sheet.
+// The charts, drawn by uPlot: a timeline that can be zoomed, sessions by score, a sparkline. Colours are those of the style sheet.
 
 import { count, element, percent, time } from "./text.js";
+import uPlot from "./uplot/uPlot.esm.js";
 
-const NAMES = new Set(["x", "y", "x1", "x2", "y1", "y2", "width", "height", "points", "class", "viewBox", "text-anchor", "rx", "role",
-  "aria-label", "tabindex", "preserveAspectRatio", "d"]);
+// Ticks of an axis of time: from which step on in ms, the label, what is added to it where a year or a day begins (uPlot's format).
+const DATES = "\n{YYYY}-{MM}-{DD}";
+const STAMPS = [
+  [365 * 86_400_000, "{YYYY}", null, null, null, null, null, null, 1],
+  [86_400_000, "{MM}-{DD}", "\n{YYYY}", null, null, null, null, null, 1],
+  [60_000, "{HH}:{mm}", DATES, null, DATES, null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", DATES, null, DATES, null, null, null, 1],
+];
+const WHOLE_STEPS = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((factor) => factor * 10 ** power)).flat();
+// Of the height of the plot, so that one session beside a burst is still seen.
+const BAR_LEAST = 0.02;
+const HEADROOM = 1.05;
 
-// An SVG element. Only these attributes, so that no text can become a handler or an address.
-function svg(tag, attributes = {}, ...children) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (!NAMES.has(name)) throw new Error(`svg: attribute ${name}`);
-    node.setAttribute(name, typeof value === "number" ? String(Math.round(value * 100) / 100) : value);
-  }
-  node.append(...children.filter((child) => child !== null));
-  return node;
+const shown = new Set();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const chart of shown) chart.redraw();
+});
+
+// A variable of the style sheet.
+function style(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// The least round number not below `value`: 1, 2, 5, 10...
-function round(value) {
-  if (!(value > 0)) return 1;
-  const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= value * 0.999_999);
+function plot(place, width, height, options, data) {
+  const chart = new uPlot({
+    width, height, ms: 1, tzDate: (at) => uPlot.tzDate(new Date(at), "Etc/UTC"), legend: { show: false }, ...options,
+    hooks: { destroy: [(gone) => shown.delete(gone)], ...options.hooks },
+  }, data, place);
+  shown.add(chart);
+  return chart;
 }
 
-const STEPS_MS = [1, 5, 15, 30, 60, 180, 360, 720, 1440, 2880, 10080, 43200, 525600].map((minutes) => minutes * 60_000);
-
-// Times for the ticks of an axis, at most `most` of them.
-function ticks(from, to, most) {
-  const step = STEPS_MS.find((candidate) => (to - from) / candidate <= most) ?? (to - from) / most;
-  const found = [];
-  for (let at = Math.ceil(from / step) * step; at < to; at += step) found.push(at);
-  return { step, found };
+// Keeps a chart as wide as its place.
+function follow(place, chart) {
+  const fit = () => place.clientWidth > 0 && place.clientWidth !== chart.width && chart.setSize({ width: place.clientWidth, height: chart.height });
+  new ResizeObserver(fit).observe(place);
 }
 
-// A tick's label: the day where it begins, else the time of day.
-function tickLabel(at, step) {
-  const text = new Date(at).toISOString();
-  if (step >= 86_400_000 || text.slice(11, 16) === "00:00") return text.slice(step >= 31_536_000_000 ? 0 : 5, 10);
-  return text.slice(11, 16);
+function axis(options) {
+  return {
+    stroke: () => style("--dim"), font: `11px ${style("--sans")}`, lineGap: 1.2,
+    grid: { stroke: () => style("--line"), width: 1 }, ticks: { show: false }, ...options,
+  };
 }
 
-const HEIGHT = 190;
-const LEFT = 44;
-const RIGHT = 46;
-const TOP = 8;
-const BOTTOM = 22;
+// Bars around the places of their data.
+function bars(scale, colour, { gap, alpha = 1 }) {
+  return { scale, alpha, width: 0, fill: () => style(colour), points: { show: false }, paths: uPlot.paths.bars({ size: [1], gap }) };
+}
 
-// Flagged sessions as bars, the share of scored ones as a line. Dragging over it, or Enter on the marked bar, zooms in.
+// Flagged sessions as bars, the share of scored ones as a line. Dragging over it, or Enter on the bar that is pointed at, zooms in.
 export class Timeline {
   constructor(zoom) {
     this.zoom = zoom;
     this.root = element("div", { class: "timeline", tabindex: "0", role: "application", "aria-label": "flagged sessions over time; arrow keys move, Enter zooms in, Escape zooms out" });
-    this.tip = element("p", { class: "tip" });
+    this.tip = element("p", { class: "tip", role: "status" });
     this.tip.hidden = true;
+    this.root.append(this.tip);
     this.at = -1;
-    this.drag = null;
-    this.root.addEventListener("pointermove", (event) => this.move(event));
-    this.root.addEventListener("pointerleave", () => this.point(-1));
-    this.root.addEventListener("pointerdown", (event) => this.press(event));
-    this.root.addEventListener("pointerup", (event) => this.release(event));
     this.root.addEventListener("keydown", (event) => this.key(event));
-    new ResizeObserver(() => this.data && this.draw()).observe(this.root);
   }
 
   // `data`: from, to, step_ms, points.
@@ -68,7 +70,6 @@ export class Timeline {
     this.from = Date.parse(data.from);
     this.to = Date.parse(data.to);
     this.step = data.step_ms;
-    this.data = data;
     const first = Math.floor(this.from / this.step) * this.step;
     this.bars = [];
     for (let at = first; at < this.to; at += this.step) this.bars.push({ at, flagged: 0, scored: 0 });
@@ -76,105 +77,58 @@ export class Timeline {
       const bar = this.bars[Math.round((Date.parse(point.time) - first) / this.step)];
       if (bar) Object.assign(bar, { flagged: point.flagged, scored: point.scored });
     }
-    this.draw();
+    const drawn = this.columns();
+    if (this.chart) this.chart.setData(drawn);
+    else this.draw(drawn);
+    this.say();
   }
 
-  x(at) {
-    return LEFT + ((at - this.from) / (this.to - this.from)) * (this.width - LEFT - RIGHT);
+  // Middles of bars, their heights, and shares: nothing where nothing was scored.
+  columns() {
+    const shares = this.bars.map((bar) => (bar.scored > 0 ? Math.min(1, bar.flagged / bar.scored) : null));
+    this.most = Math.max(...this.bars.map((bar) => bar.flagged));
+    this.mostShare = Math.max(...shares);
+    return [
+      this.bars.map((bar) => bar.at + this.step / 2),
+      this.bars.map((bar) => (bar.flagged > 0 ? Math.max(bar.flagged, BAR_LEAST * this.most) : 0)),
+      shares];
   }
 
-  draw() {
-    if (this.drag) return;
-    this.width = Math.max(320, this.root.clientWidth);
-    const plot = HEIGHT - TOP - BOTTOM;
-    const most = round(Math.max(1, ...this.bars.map((bar) => bar.flagged)));
-    const share = (bar) => (bar.scored > 0 ? Math.min(1, bar.flagged / bar.scored) : null);
-    const highest = Math.max(0, ...this.bars.map((bar) => share(bar) ?? 0));
-    const mostShare = Math.min(1, round(highest));
-    const y = (value) => TOP + plot * (1 - value / most);
-    const parts = [];
-    for (const line of [0, 0.5, 1]) {
-      parts.push(svg("line", { class: "grid", x1: LEFT, x2: this.width - RIGHT, y1: y(line * most), y2: y(line * most) }));
-      if (line * most === Math.round(line * most)) {
-        parts.push(svg("text", { x: LEFT - 6, y: y(line * most) + 4, "text-anchor": "end" }, count(line * most)));
-      }
-      if (highest > 0) {
-        parts.push(svg("text", { class: "share", x: this.width - RIGHT + 6, y: y(line * most) + 4 }, percent(line * mostShare)));
-      }
-    }
-    const { step, found } = ticks(this.from, this.to, Math.max(2, Math.floor((this.width - LEFT - RIGHT) / 90)));
-    for (const at of found) {
-      parts.push(svg("line", { class: "tick", x1: this.x(at), x2: this.x(at), y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM + 4 }));
-      parts.push(svg("text", { x: this.x(at), y: HEIGHT - 6, "text-anchor": "middle" }, tickLabel(at, step)));
-    }
-    const width = Math.max(1, (this.step / (this.to - this.from)) * (this.width - LEFT - RIGHT) - 1);
-    this.marks = this.bars.map((bar) => {
-      const left = Math.max(LEFT, this.x(bar.at));
-      const height = bar.flagged > 0 ? Math.max(2, plot * (bar.flagged / most)) : 0;
-      return svg("rect", { class: "bar", x: left, width: Math.max(1, Math.min(width, this.width - RIGHT - left)), y: HEIGHT - BOTTOM - height, height });
-    });
-    parts.push(...this.marks);
-    if (highest > 0) parts.push(...this.shareLines(share, (value) => TOP + plot * (1 - value / mostShare)));
-    this.selection = svg("rect", { class: "selection", x: 0, y: TOP, width: 0, height: plot });
-    parts.push(this.selection);
-    const drawing = svg("svg", { viewBox: `0 0 ${this.width} ${HEIGHT}`, width: this.width, height: HEIGHT, role: "img", "aria-label": "flagged sessions over time" }, ...parts);
-    this.root.replaceChildren(drawing, this.tip);
-    this.point(this.at);
+  draw(drawn) {
+    this.chart = plot(this.root, Math.max(320, this.root.clientWidth), 200, {
+      padding: [8, 0, 0, 0],
+      scales: {
+        x: { range: () => [this.from, this.to] },
+        flagged: { range: () => [0, Math.max(1, HEADROOM * this.most)] },
+        share: { range: () => [0, this.mostShare > 0 ? Math.min(1, HEADROOM * this.mostShare) : 1] },
+      },
+      series: [{}, bars("flagged", "--high", { gap: 1 }), { scale: "share", stroke: () => style("--less"), width: 1.5, points: { show: false } }],
+      axes: [
+        axis({ values: STAMPS, space: 70, size: 34 }),
+        axis({ scale: "flagged", size: 48, incrs: WHOLE_STEPS, values: (_, splits) => splits.map(short) }),
+        axis({ scale: "share", side: 1, size: 52, stroke: () => style("--less"), grid: { show: false }, values: (_, splits) => splits.map((split) => (this.mostShare > 0 ? percent(split) : "")) }),
+      ],
+      cursor: {
+        y: false, points: { show: false }, drag: { x: true, y: false, setScale: false, dist: 4 },
+        bind: { dblclick: () => () => this.zoom(null, null) },
+      },
+      hooks: { setSelect: [() => this.selected()], setCursor: [() => this.say()], setSize: [() => this.say()] },
+    }, drawn);
+    follow(this.root, this.chart);
   }
 
-  // The line is broken where nothing was scored.
-  shareLines(share, y) {
-    const lines = [];
-    let points = [];
-    const end = () => {
-      if (points.length > 1) lines.push(svg("polyline", { class: "share-line", points: points.join(" ") }));
-      points = [];
-    };
-    for (const bar of this.bars) {
-      const value = share(bar);
-      if (value === null) end();
-      else points.push(`${this.x(bar.at + this.step / 2).toFixed(1)},${y(value).toFixed(1)}`);
-    }
-    end();
-    return lines;
-  }
-
-  timeOf(event) {
-    const x = event.clientX - this.root.getBoundingClientRect().left;
-    const share = (x - LEFT) / (this.width - LEFT - RIGHT);
-    return this.from + Math.min(1, Math.max(0, share)) * (this.to - this.from);
-  }
-
-  move(event) {
-    if (!this.data) return;
-    const at = this.timeOf(event);
-    if (this.drag !== null) {
-      const [from, to] = [this.drag, at].sort((a, b) => a - b);
-      this.selection.setAttribute("x", String(this.x(from)));
-      this.selection.setAttribute("width", String(this.x(to) - this.x(from)));
-    }
-    this.point(Math.floor((at - this.bars[0].at) / this.step));
-  }
-
-  press(event) {
-    if (!this.data || event.button !== 0) return;
-    this.drag = this.timeOf(event);
-    this.root.setPointerCapture(event.pointerId);
-  }
-
-  release(event) {
-    if (this.drag === null) return;
-    const [from, to] = [this.drag, this.timeOf(event)].sort((a, b) => a - b);
-    this.drag = null;
-    this.selection.setAttribute("width", "0");
-    // A click is no drag.
-    if (this.x(to) - this.x(from) < 4) return;
+  // Whole bars, as far as the dragging went.
+  selected() {
+    const { left, width } = this.chart.select;
+    if (width === 0) return;
+    const [from, to] = [left, left + width].map((x) => this.chart.posToVal(x, "x"));
+    this.chart.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
     const floor = Math.floor(from / this.step) * this.step;
     this.zoom(floor, Math.max(floor + this.step, Math.ceil(to / this.step) * this.step));
   }
 
   key(event) {
-    if (!this.data) return;
+    if (!this.chart) return;
     const last = this.bars.length - 1;
     if (event.key === "ArrowLeft") this.point(this.at < 0 ? last : Math.max(0, this.at - 1));
     else if (event.key === "ArrowRight") this.point(this.at < 0 ? 0 : Math.min(last, this.at + 1));
@@ -185,56 +139,120 @@ export class Timeline {
     event.stopPropagation();
   }
 
-  // Marks a bar and says what it stands for.
+  // Puts the cursor on the part of a bar that is in the range.
   point(index) {
-    this.marks?.[this.at]?.classList.remove("at");
-    this.at = this.bars?.[index] ? index : -1;
-    const bar = this.bars?.[this.at];
+    const from = Math.max(this.from, this.bars[index].at);
+    const to = Math.min(this.to, this.bars[index].at + this.step);
+    this.chart.setCursor({ left: this.chart.valToPos((from + to) / 2, "x"), top: 0 });
+  }
+
+  // Says what the bar under the cursor stands for.
+  say() {
+    const left = this.chart?.cursor.left ?? -1;
+    this.at = left < 0 ? -1 : Math.floor((this.chart.posToVal(left, "x") - this.bars[0].at) / this.step);
+    const bar = this.bars[this.at];
     this.tip.hidden = bar === undefined;
     if (!bar) return;
-    this.marks[this.at].classList.add("at");
     const rate = bar.scored > 0 ? `, ${percent(bar.flagged / bar.scored)} of ${count(bar.scored)} scored` : "";
     this.tip.textContent = `${time(new Date(bar.at).toISOString())}  ${count(bar.flagged)} flagged${rate}`;
-    const left = this.x(bar.at);
-    this.tip.style.left = `${Math.min(left + 10, this.width - 290)}px`;
+    const { offsetLeft, clientWidth } = this.chart.over;
+    const right = left > clientWidth / 2;
+    this.tip.style.left = right ? "" : `${offsetLeft + left + 10}px`;
+    this.tip.style.right = right ? `${this.chart.width - offsetLeft - left + 10}px` : "";
   }
 }
 
-// Sessions by score, on a logarithmic scale, and where the threshold is.
-export function histogram(scores, threshold) {
-  const [width, height, left, bottom] = [420, 150, 4, 20];
-  const most = Math.log10(Math.max(10, ...scores.map((bin) => bin.sessions)));
-  const each = (width - 2 * left) / Math.max(1, scores.length);
-  const parts = [];
-  scores.forEach((bin, index) => {
-    const tall = bin.sessions > 0 ? Math.max(2, (height - bottom - 14) * (Math.log10(bin.sessions + 1) / (most + 0.05))) : 0;
-    const x = left + index * each;
-    const below = threshold === null || bin.bound <= threshold;
-    parts.push(svg("rect", { class: below ? "bar calm" : "bar", x: x + 1, width: each - 2, y: height - bottom - tall, height: tall }));
-    if (bin.sessions > 0) parts.push(svg("text", { x: x + each / 2, y: height - bottom - tall - 3, "text-anchor": "middle" }, short(bin.sessions)));
-    parts.push(svg("text", { x: x + each - 1, y: height - 5, "text-anchor": "end" }, String(bin.bound).replace(/^0(?=\.)/, "")));
-  });
-  const over = scores.findIndex((bin) => threshold !== null && bin.bound > threshold);
-  if (over >= 0) {
-    const before = over > 0 ? scores[over - 1].bound : 0;
-    const x = left + (over + (threshold - before) / (scores[over].bound - before)) * each;
-    parts.push(svg("line", { class: "threshold", x1: x, x2: x, y1: 4, y2: height - bottom }));
-    parts.push(svg("text", { class: "threshold", x: x - 4, y: 12, "text-anchor": "end" }, `threshold ${threshold}`));
+// Sessions by score, on a scale that is logarithmic but has a zero, and where the threshold is.
+export class Histogram {
+  constructor() {
+    this.root = element("div", { class: "histogram", role: "img", "aria-label": "sessions by score" });
   }
-  parts.push(svg("line", { class: "grid", x1: left, x2: width - left, y1: height - bottom, y2: height - bottom }));
-  return svg("svg", { class: "histogram", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "sessions by score" }, ...parts);
+
+  // `scores`: bounds of bins, which end at them, and how many sessions each has.
+  show(scores, threshold) {
+    this.scores = scores;
+    this.threshold = threshold;
+    const high = (bin) => threshold !== null && bin.bound > threshold;
+    const drawn = [
+      scores.map((_, index) => index + 0.5),
+      scores.map((bin) => (high(bin) ? 0 : bin.sessions)),
+      scores.map((bin) => (high(bin) ? bin.sessions : 0))];
+    if (this.chart) this.chart.setData(drawn);
+    else this.draw(drawn);
+  }
+
+  draw(drawn) {
+    const bounds = () => this.scores.map((_, index) => index + 1);
+    this.chart = plot(this.root, Math.max(300, this.root.clientWidth), 160, {
+      padding: [22, 4, 0, 4],
+      scales: {
+        x: { time: false, range: () => [0, this.scores.length] },
+        y: { distr: 4, asinh: 1, range: (_, least, most) => [0, Math.max(1, most)] },
+      },
+      series: [{}, bars("y", "--less", { gap: 2, alpha: 0.75 }), bars("y", "--high", { gap: 2 })],
+      axes: [
+        axis({ splits: bounds, values: () => this.scores.map((bin) => String(bin.bound).replace(/^0(?=\.)/, "")), size: 20, gap: 3, align: 2, grid: { show: false } }),
+        { show: false },
+      ],
+      cursor: { show: false },
+      hooks: { draw: [(u) => this.label(u)] },
+    }, drawn);
+    follow(this.root, this.chart);
+  }
+
+  // How many sessions over each bar, and the threshold.
+  label(u) {
+    const { ctx, bbox } = u;
+    const x = (at) => u.valToPos(at, "x", true);
+    ctx.save();
+    ctx.font = `${11 * uPlot.pxRatio}px ${style("--sans")}`;
+    ctx.textAlign = "center";
+    ctx.textBaseline = "bottom";
+    ctx.fillStyle = style("--dim");
+    this.scores.forEach((bin, index) => {
+      if (bin.sessions > 0) ctx.fillText(short(bin.sessions), x(index + 0.5), u.valToPos(bin.sessions, "y", true) - uPlot.pxRatio);
+    });
+    const over = this.scores.findIndex((bin) => this.threshold !== null && bin.bound > this.threshold);
+    if (over >= 0) {
+      const before = over > 0 ? this.scores[over - 1].bound : 0;
+      const at = x(over + (this.threshold - before) / (this.scores[over].bound - before));
+      ctx.strokeStyle = ctx.fillStyle = style("--high");
+      ctx.setLineDash([3 * uPlot.pxRatio, 3 * uPlot.pxRatio]);
+      ctx.beginPath();
+      ctx.moveTo(at, 0);
+      ctx.lineTo(at, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.textAlign = "right";
+      ctx.fillText(`threshold ${this.threshold}`, at - 4 * uPlot.pxRatio, 12 * uPlot.pxRatio);
+    }
+    ctx.restore();
+  }
 }
 
-// A small line of bars; `values` evenly apart.
-export function sparkline(values, label) {
-  const [width, height] = [120, 18];
-  const most = Math.max(1, ...values);
-  const each = width / Math.max(1, values.length);
-  const bars = values.map((value, index) => {
-    const tall = value > 0 ? Math.max(1, height * (value / most)) : 0;
-    return svg("rect", { class: "bar calm", x: index * each, width: Math.max(0.8, each - 0.4), y: height - tall, height: tall });
-  });
-  return svg("svg", { class: "sparkline", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, ...bars);
+// A small line of bars, evenly apart. It lasts until `end`.
+export class Sparkline {
+  constructor(label) {
+    this.root = element("div", { class: "sparkline", role: "img", "aria-label": label });
+  }
+
+  show(values) {
+    const drawn = [values.map((_, index) => index + 0.5), values];
+    if (this.chart) {
+      this.chart.setData(drawn);
+      return;
+    }
+    this.chart = plot(this.root, 120, 18, {
+      padding: [0, 0, 0, 0],
+      scales: { x: { time: false, range: (u) => [0, u.data[0].length] }, y: { range: (_, least, most) => [0, Math.max(1, most ?? 0)] } },
+      series: [{}, bars("y", "--less", { gap: 0.5, alpha: 0.75 })],
+      axes: [{ show: false }, { show: false }],
+      cursor: { show: false },
+    }, drawn);
+  }
+
+  end() {
+    this.chart?.destroy();
+  }
 }
 
 // A count in four characters: 12.3k.

@@ -1,7 +1,7 @@
 // The overview: how it goes, what is worst, who may be at fault, what is new.
 
 import { ask } from "./api.js";
-import { Timeline, histogram } from "./chart.js";
+import { Histogram, Timeline } from "./chart.js";
 import { culpritName, incidentRows } from "./incidents.js";
 import { rangeQuery, zoomed } from "./range.js";
 import { count, element, percent, roughly, time, visible } from "./text.js";
@@ -11,6 +11,7 @@ export class Overview {
     this.root = root;
     this.go = go;
     this.timeline = new Timeline((from, to) => go(zoomed(from, to)));
+    this.histogram = new Histogram();
     this.facts = element("div", { class: "facts" });
     this.note = element("p", { class: "hint" });
     this.incidents = element("section", { class: "card wide" });
@@ -31,7 +32,7 @@ export class Overview {
     this.incidents.replaceChildren(element("h2", {}, "Worst incidents"), ...this.incidentTable(data));
     this.culprits.replaceChildren(element("h2", {}, "Most incidents point at"), ...this.culpritList(data));
     this.templates.replaceChildren(element("h2", {}, "New statements"), ...templateList(data.new_templates));
-    this.scores.replaceChildren(element("h2", {}, "Scores"), ...scoreChart(data));
+    this.scores.replaceChildren(element("h2", {}, "Scores"), ...this.scoreChart(data));
     return data;
   }
 
@@ -80,6 +81,12 @@ export class Overview {
     }
     return [list];
   }
+
+  scoreChart(data) {
+    if (data.scores.length === 0) return [element("p", { class: "dim" }, "agents have not said yet")];
+    this.histogram.show(data.scores, data.threshold);
+    return [this.histogram.root, element("p", { class: "dim" }, "sessions by score, logarithmic; red is above the threshold")];
+  }
 }
 
 function noAgents() {
@@ -96,9 +103,3 @@ function templateList(templates) {
     element("td", { class: "number" }, count(template.events))));
   return [element("table", {}, element("tbody", {}, ...rows))];
 }
-
-function scoreChart(data) {
-  if (data.scores.length === 0) return [element("p", { class: "dim" }, "agents have not said yet")];
-  return [histogram(data.scores, data.threshold), element("p", { class: "dim" }, "sessions by score, logarithmic; red is above the threshold")];
-}
-

@@ -1,17 +1,20 @@
 // Templates: which statements occur, how often over time, and which no model knows.
 
 import { ask, query } from "./api.js";
-import { sparkline } from "./chart.js";
+import { Sparkline } from "./chart.js";
 import { rangeOf, rangeQuery } from "./range.js";
 import { count, element, roughly, time, visible } from "./text.js";
 
 const HOUR_MS = 3_600_000;
 const BARS_MAX = 60;
+const HEADS = [["statement", ""], ["over time", ""], ["events", "number"], ["first seen", "number"], ["on", ""], ["last seen", "number"]];
 const KINDS = [["", "all"], ["false", "unknown to the model"], ["true", "known"]];
 
 export class Templates {
   constructor(root, go) {
     this.go = go;
+    // By template.
+    this.sparklines = new Map();
     this.choices = element("p", { class: "filter" });
     this.table = element("table", { class: "templates" });
     this.empty = element("p", { class: "note" }, "No statement was counted in this range.");
@@ -25,11 +28,11 @@ export class Templates {
       button.addEventListener("click", () => this.go({ known }));
       return button;
     }));
-    const names = ["statement", "over time", "events", "first seen", "on", "last seen"];
-    const head = element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name))));
+    this.keep(new Set(templates.map((template) => template.template)));
+    const head = element("thead", {}, element("tr", {}, ...HEADS.map(([name, kind]) => element("th", { scope: "col", class: kind }, name))));
     const rows = templates.map((template) => element("tr", {},
       element("td", { class: "template", title: `template ${template.template}` }, template.known ? null : element("span", { class: "reason unknown" }, "unknown"), visible(template.text)),
-      element("td", {}, sparkline(bars(template.hours, rangeOf(state)), "events over time")),
+      element("td", {}, this.sparkline(template.template, bars(template.hours, rangeOf(state)))),
       element("td", { class: "number" }, count(template.events)),
       element("td", { class: "number time" }, time(template.first_seen).slice(0, 16)),
       element("td", { class: "name" }, visible(template.first_node)),
@@ -37,6 +40,22 @@ export class Templates {
     this.table.replaceChildren(head, element("tbody", {}, ...rows));
     this.table.hidden = templates.length === 0;
     this.empty.hidden = templates.length > 0;
+  }
+
+  sparkline(template, values) {
+    const line = this.sparklines.get(template) ?? new Sparkline("events over time");
+    this.sparklines.set(template, line);
+    line.show(values);
+    return line.root;
+  }
+
+  // Ends the sparklines of templates that are not shown any more.
+  keep(templates) {
+    for (const [template, line] of this.sparklines) {
+      if (templates.has(template)) continue;
+      line.end();
+      this.sparklines.delete(template);
+    }
   }
 }
 

@@ -465,6 +465,10 @@ async fn the_page_is_served_with_a_policy_that_runs_nothing_else() {
         assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{policy}");
         assert!(!policy.contains("unsafe"));
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        // What a browser has is not sent again.
+        let tag = response.headers()["etag"].clone();
+        let known = server.client.get(format!("{}{path}", server.base)).header("if-none-match", tag);
+        assert_eq!(known.send().await.unwrap().status(), 304, "{path}");
     }
     server.stop().await;
 }

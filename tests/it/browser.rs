@@ -22,6 +22,26 @@ const HOSTILE: &str = "<script>document.title='owned'</script><img src=x onerror
 /// Nodes of a large fleet.
 const FLEET: usize = 2_000;
 
+/// What stands for flagged sessions: red, green, blue, in the light theme and in the dark one.
+const FLAGGED: [u8; 3] = [0xc9, 0x30, 0x2c];
+const FLAGGED_DARK: [u8; 3] = [0xff, 0x7a, 0x70];
+
+/// Whether more than a few pixels of a chart have a colour.
+fn drawn(chart: &str, [red, green, blue]: [u8; 3]) -> String {
+    format!(
+        "(() => {{
+            const canvas = document.querySelector('{chart} canvas');
+            if (!canvas) return false;
+            const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+            let found = 0;
+            for (let at = 0; at < data.length; at += 4) {{
+                if (data[at] === {red} && data[at + 1] === {green} && data[at + 2] === {blue}) found += 1;
+            }}
+            return found > 50;
+        }})()"
+    )
+}
+
 fn send(collector: &Collector, reports: &[Value]) {
     let json = [("Content-Type", "application/json")];
     let body = logs_request(reports).to_string();
@@ -46,10 +66,11 @@ fn a_person_finds_their_way_from_the_overview_to_a_line_and_marks_it() {
 
     // The logs are of 2008: the overview says where something is, and goes there.
     browser.open(&page);
+    browser.wait(&drawn(".histogram", FLAGGED));
     browser.click("#overview-view .hint .link");
     browser.wait("location.hash.includes('from=2008')");
     browser.wait(&format!("document.querySelector('.fact b').textContent === '{flags}'"));
-    browser.wait("document.querySelectorAll('.timeline rect.bar').length > 10");
+    browser.wait(&drawn(".timeline", FLAGGED));
     browser.wait("document.querySelectorAll('.bars li').length > 0");
 
     // Incidents in the same range, one with its lanes and events.
@@ -72,6 +93,8 @@ fn a_person_finds_their_way_from_the_overview_to_a_line_and_marks_it() {
     assert!(marks.contains("\"mark\":\"real\"") && marks.lines().count() == 1, "{marks}");
 
     // The views of the fleet know the agent.
+    let sparkline = "[...document.querySelectorAll('.sparkline canvas')].some((canvas) => \
+                     canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some((part) => part > 0))";
     for (view, selector) in [
         ("fleet", ".fleet tbody .name"),
         ("templates", ".templates tbody tr"),
@@ -79,10 +102,52 @@ fn a_person_finds_their_way_from_the_overview_to_a_line_and_marks_it() {
     ] {
         browser.open(&format!("{page}#view={view}&from=2008-01-01T00:00:00Z&to=2100-01-01T00:00:00Z"));
         browser.wait(&format!("document.querySelectorAll('{selector}').length > 0"));
+        if view == "templates" {
+            browser.wait(sparkline);
+        }
     }
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
     browser.end();
     end(agent);
+    collector.end();
+}
+
+#[test]
+fn the_timeline_is_zoomed_by_mouse_and_keys_and_has_the_colours_of_the_theme() {
+    let Some(mut browser) = Browser::start() else { return };
+    let folder = TempDir::new().unwrap();
+    let collector = Collector::start(folder.path());
+    let reports: Vec<Value> = (0..60)
+        .map(|minute| {
+            let time = format!("2026-01-01T00:{minute:02}:00Z");
+            json!({ "id": format!("{minute:016x}"), "revision": 1, "node": "dn1", "block": format!("blk_{minute}"), "pool": "",
+                "flagged": true, "score": 0.9, "threshold": 0.5, "model": "m", "reasons": ["score"], "start": time, "end": time,
+                "events": [], "events_dropped": 0 })
+        })
+        .collect();
+    send(&collector, &reports);
+    let range = "from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z";
+    browser.prefer("light");
+    browser.open(&format!("http://{}/#view=overview&{range}", collector.address));
+    browser.wait(&drawn(".timeline", FLAGGED));
+    browser.prefer("dark");
+    browser.wait(&drawn(".timeline", FLAGGED_DARK));
+    // The bars that the dragging touched, whole ones; then the one that a key points at with those beside it.
+    browser.drag(".timeline .u-over", 0.255, 0.745);
+    browser.wait(
+        "decodeURIComponent(location.hash).includes('from=2026-01-01T00:15:00Z&to=2026-01-01T00:45:00Z')",
+    );
+    browser.wait("document.querySelector('.fact b').textContent === '30'");
+    browser.value("document.querySelector('.timeline').focus()");
+    browser.press("ArrowRight");
+    browser.wait("document.querySelector('.tip').textContent.includes(' 1 flagged')");
+    browser.press("Enter");
+    browser.wait("document.querySelector('.fact b').textContent === '3'");
+    // An incident of a session whose events were not sent.
+    browser.click("#overview-view .rows .link");
+    browser.wait("document.querySelector('.lanes svg') !== null");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+    browser.end();
     collector.end();
 }
 

@@ -127,6 +127,10 @@ fn packages(built: &Path, formats: &[Format], release: &Release, output: &Path) 
     Ok(())
 }
 
+/// Folders with files of others that are in these sources as they were published, with their `package.json`, and the
+/// program that they are part of.
+pub(crate) const VENDORED: [(&str, &str); 1] = [("collector/page/uplot", "blocksift-collector")];
+
 /// Name of the bill of materials, behind the package's.
 const SBOM: &str = "sbom.cdx.json";
 /// Name of the file with the terms of all that is compiled in.

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::cargo;
+use crate::dist::VENDORED;
 
 /// Lines of a source file, at most.
 const LINES_MAX: usize = 500;
@@ -47,7 +48,8 @@ fn faults_of(name: &str, path: &Path) -> Result<Vec<String>> {
     if bytes > BYTES_MAX {
         return Ok(vec![format!("{name}: {bytes} bytes; files in git have at most {BYTES_MAX}")]);
     }
-    if !TEXTS.iter().any(|end| name.ends_with(end)) {
+    let vendored = VENDORED.iter().any(|(folder, _)| Path::new(name).starts_with(folder));
+    if vendored || !TEXTS.iter().any(|end| name.ends_with(end)) {
         return Ok(Vec::new());
     }
     let text = fs::read_to_string(path).with_context(|| format!("cannot read `{name}`"))?;

@@ -152,14 +152,32 @@ impl Browser {
         self.value(&format!("document.querySelector({selector:?}).click()"));
     }
 
-    /// Presses a key.
+    /// Presses a key: a character, or one with a name.
     pub(crate) fn press(&mut self, key: &str) {
         for kind in ["keyDown", "keyUp"] {
-            self.call(
-                "Input.dispatchKeyEvent",
-                &json!({ "type": kind, "key": key, "text": if kind == "keyDown" { key } else { "" } }),
-            );
+            let text = if kind == "keyDown" && key.len() == 1 { key } else { "" };
+            self.call("Input.dispatchKeyEvent", &json!({ "type": kind, "key": key, "text": text }));
         }
+    }
+
+    /// Drags over the first element that a selector finds, between two shares of its width.
+    pub(crate) fn drag(&mut self, selector: &str, from: f64, to: f64) {
+        let place =
+            self.value(&format!("document.querySelector({selector:?}).getBoundingClientRect().toJSON()"));
+        let at = |share: f64| place["left"].as_f64().unwrap() + share * place["width"].as_f64().unwrap();
+        let y = place["top"].as_f64().unwrap() + place["height"].as_f64().unwrap() / 2.0;
+        for (kind, share) in
+            [("mouseMoved", from), ("mousePressed", from), ("mouseMoved", to), ("mouseReleased", to)]
+        {
+            let params = json!({ "type": kind, "x": at(share), "y": y, "button": "left", "buttons": 1, "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", &params);
+        }
+    }
+
+    /// Prefers colours, `light` or `dark`.
+    pub(crate) fn prefer(&mut self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.call("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
     /// Types text into an input, as a person would see it filled.

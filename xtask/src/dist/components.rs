@@ -1,4 +1,4 @@
-//! The crates that are compiled into a program, as cargo resolves them.
+//! What is compiled into a program: the crates, as cargo resolves them, and what is vendored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,28 +7,37 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use super::VENDORED;
 use crate::cargo;
 
-/// One crate.
+/// One crate or package.
 pub(super) struct Component {
     pub(super) name: String,
     pub(super) version: String,
-    /// SPDX expression; empty where the crate states none.
+    /// Package URL, by which it is known.
+    pub(super) purl: String,
+    /// SPDX expression; empty where it states none.
     pub(super) licence: String,
     pub(super) repository: String,
     /// Where its files are.
     pub(super) folder: PathBuf,
-    /// SHA-256 of its archive in the registry; `None` for our own.
-    pub(super) checksum: Option<String>,
-    /// Names and versions of the crates that it is made of.
-    pub(super) needs: BTreeSet<(String, String)>,
+    pub(super) origin: Origin,
+    /// Package URLs of what it is made of.
+    pub(super) needs: BTreeSet<String>,
 }
 
-impl Component {
-    /// Whether it is part of this workspace.
-    pub(super) fn is_own(&self) -> bool {
-        self.checksum.is_none()
-    }
+/// Where a component comes from.
+#[derive(PartialEq)]
+pub(super) enum Origin {
+    /// This workspace.
+    Own,
+    /// A registry of crates.
+    Registry {
+        /// SHA-256 of its archive there.
+        checksum: String,
+    },
+    /// A folder of [`VENDORED`].
+    Vendored,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +79,21 @@ struct Locked {
     checksum: Option<String>,
 }
 
-/// The crates in `program`, itself first, the others by name and version. What only builds, tests or expands macros is none.
+/// A `package.json`, as far as it tells of the package.
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+    license: String,
+    repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    url: String,
+}
+
+/// What is in `program`, itself first, the others by name and version. What only builds, tests or expands macros is not.
 pub(super) fn of(program: &str) -> Result<Vec<Component>> {
     let linked = linked(program)?;
     let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", &triple()];
@@ -87,11 +110,15 @@ pub(super) fn of(program: &str) -> Result<Vec<Component>> {
         components.push(Component {
             name: found.name.clone(),
             version: found.version.clone(),
+            purl: purl_of(&name_of(found)),
             licence: found.license.clone().unwrap_or_default().replace('/', " OR "),
             repository: found.repository.clone().unwrap_or_default(),
             folder: found.manifest_path.parent().map(PathBuf::from).unwrap_or_default(),
-            checksum: checksums.get(&name_of(found)).cloned(),
-            needs: needs.filter(|needed| linked.contains(needed)).collect(),
+            origin: match checksums.get(&name_of(found)) {
+                Some(checksum) => Origin::Registry { checksum: checksum.clone() },
+                None => Origin::Own,
+            },
+            needs: needs.filter(|needed| linked.contains(needed)).map(|needed| purl_of(&needed)).collect(),
         });
     }
     ensure!(
@@ -100,8 +127,36 @@ pub(super) fn of(program: &str) -> Result<Vec<Component>> {
         linked.len(),
         components.len()
     );
+    let vendored = VENDORED.iter().filter(|(_, of)| *of == program).map(|(folder, _)| vendored(folder));
+    let vendored = vendored.collect::<Result<Vec<_>>>()?;
+    if let Some(itself) = components.iter_mut().find(|one| one.name == program) {
+        itself.needs.extend(vendored.iter().map(|one| one.purl.clone()));
+    }
+    components.extend(vendored);
     components.sort_by_key(|one| (one.name != program, one.name.clone(), one.version.clone()));
     Ok(components)
+}
+
+fn purl_of((name, version): &(String, String)) -> String {
+    format!("pkg:cargo/{name}@{version}")
+}
+
+fn vendored(folder: &str) -> Result<Component> {
+    let folder = cargo::root().join(folder);
+    let path = folder.join("package.json");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let package: Package =
+        serde_json::from_str(&text).with_context(|| format!("`{}` is not as expected", path.display()))?;
+    Ok(Component {
+        purl: format!("pkg:npm/{}@{}", package.name, package.version),
+        name: package.name,
+        version: package.version,
+        licence: package.license,
+        repository: package.repository.url.trim_start_matches("git+").to_owned(),
+        folder,
+        origin: Origin::Vendored,
+        needs: BTreeSet::new(),
+    })
 }
 
 /// Names and versions of what is linked with the features that `program` alone asks for; metadata has those of the whole

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::components::Component;
+use super::components::{Component, Origin};
 
 /// Starts of the names of files that state terms.
 const NAMES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE"];
@@ -18,10 +18,10 @@ const DEPTH: usize = 2;
 pub(super) fn text(program: &str, components: &[Component]) -> Result<String> {
     let mut out = format!("What {program} is made of besides its own code, and under which terms.\n\n");
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for component in components.iter().filter(|component| !component.is_own()) {
+    for component in components.iter().filter(|component| component.origin != Origin::Own) {
         let Component { name, version, licence, repository, .. } = component;
         if licence.is_empty() {
-            bail!("crate {name} {version} states no licence");
+            bail!("{name} {version} states no licence");
         }
         writeln!(out, "{name} {version}: {licence}  {repository}")?;
         let mut found = Vec::new();

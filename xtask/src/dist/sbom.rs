@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Release;
-use super::components::Component;
+use super::components::{Component, Origin};
 
 /// The document; `components` has the program first.
 pub(super) fn document(program: &str, release: &Release, components: &[Component]) -> Result<String> {
@@ -14,11 +14,7 @@ pub(super) fn document(program: &str, release: &Release, components: &[Component
         components.iter().partition(|component| component.name == program);
     let dependencies: Vec<Value> = components
         .iter()
-        .map(|component| {
-            let needs: Vec<String> =
-                component.needs.iter().map(|(name, version)| reference(name, version)).collect();
-            json!({"ref": reference(&component.name, &component.version), "dependsOn": needs})
-        })
+        .map(|component| json!({"ref": component.purl, "dependsOn": component.needs}))
         .collect();
     let document = json!({
         "bomFormat": "CycloneDX",
@@ -34,18 +30,13 @@ pub(super) fn document(program: &str, release: &Release, components: &[Component
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
-fn reference(name: &str, version: &str) -> String {
-    format!("pkg:cargo/{name}@{version}")
-}
-
 fn described(component: &Component, kind: &str) -> Value {
-    let reference = reference(&component.name, &component.version);
     let mut described = json!({
         "type": kind,
-        "bom-ref": reference,
+        "bom-ref": component.purl,
         "name": component.name,
         "version": component.version,
-        "purl": reference,
+        "purl": component.purl,
     });
     let mut set = |key: &str, value: Value| {
         if let Some(object) = described.as_object_mut() {
@@ -55,7 +46,7 @@ fn described(component: &Component, kind: &str) -> Value {
     if !component.licence.is_empty() {
         set("licenses", json!([{"expression": component.licence}]));
     }
-    if let Some(checksum) = &component.checksum {
+    if let Origin::Registry { checksum } = &component.origin {
         set("hashes", json!([{"alg": "SHA-256", "content": checksum}]));
     }
     if !component.repository.is_empty() {
@@ -68,7 +59,7 @@ fn described(component: &Component, kind: &str) -> Value {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::components;
+    use super::super::{components, licences};
     use super::*;
 
     #[test]
@@ -95,8 +86,12 @@ mod tests {
         let own = |name: &str| name.starts_with("blocksift");
         for component in components {
             let name = component["name"].as_str().unwrap();
-            assert_eq!(component["hashes"].is_array(), !own(name), "{name}");
+            assert_eq!(component["hashes"].is_array(), !own(name) && name != "uplot", "{name}");
             assert!(component["licenses"].is_array(), "{name} has no licence");
         }
+        let vendored = components.iter().find(|one| one["name"] == "uplot").unwrap();
+        assert!(vendored["purl"].as_str().unwrap().starts_with("pkg:npm/uplot@"), "{vendored}");
+        let licences = licences::text("blocksift-collector", &found).unwrap();
+        assert!(licences.contains("Leon Sorokin"), "the licence of what is vendored is missing");
     }
 }
