@@ -10,13 +10,15 @@ const RIGHT = 8;
 const NAMES = new Set(["x", "y", "x1", "x2", "y1", "y2", "width", "height", "class", "viewBox", "text-anchor", "rx", "role", "aria-label"]);
 const STEPS_MS = [1, 5, 15, 30, 60, 180, 360, 720, 1440, 2880, 10080, 43200, 525600].map((minutes) => minutes * 60_000);
 
-// `width` in pixels; `evenly` places events in their order instead of by their time; `reveal` gets the index of one that is clicked.
-export function lanes(incident, width, evenly, reveal) {
+// `width` in pixels; `inOrder` places events evenly, one after the other, instead of by their time, as it is also done where all
+// have the same; `reveal` gets the index of one that is clicked.
+export function lanes(incident, width, inOrder, reveal) {
+  const evenly = inOrder || incident.events.every((event) => event.time === incident.events[0].time);
   const height = incident.sessions.length * LANE + AXIS;
   const x = places(incident.events, LABEL + 6, width - 2 * RIGHT - LABEL, evenly);
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "events of each node over time" },
     ...rows(incident, width),
-    ...(evenly || incident.events.length === 0 ? [] : axis(width, height, x)),
+    ...(evenly ? [] : axis(width, height, x)),
     ...ticksOf(incident, x, reveal));
 }
 

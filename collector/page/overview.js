@@ -59,7 +59,7 @@ export class Overview {
     } else if (!data.extent) {
       this.note.replaceChildren(data.nodes.reporting > 0 ? "Nothing was flagged yet. What is flagged appears here by itself." : noAgents());
     } else {
-      this.note.replaceChildren(element("span", { class: "dim" }, "drag over the chart to zoom in · times are UTC"));
+      this.note.replaceChildren(element("span", { class: "dim" }, "drag over the chart to zoom in, double click to zoom out · times are UTC"));
     }
   }
 
