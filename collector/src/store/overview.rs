@@ -2,14 +2,14 @@
 //! as long whether there are a thousand sessions or ten million.
 
 use super::reader::text;
-use super::rollup::{DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS};
+use super::rollup::{CULPRIT_SLOTS_MS, DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS};
 use super::sql::{Connection, Result, Row, ToValue, Value, params};
 use crate::incident::PARTS_MAX;
 
 /// Hours that are looked at for the worst incidents, the latest ones that have any.
 const HOURS_MAX: usize = 1_000;
-/// Ranges longer than this count culprits by the day.
-const BY_SLOT_MAX_MS: i64 = 2 * DAY_MS;
+/// Slots that culprits of a range are read from at most, unless it is longer than as many days.
+const CULPRIT_SLOTS_MAX: i64 = 48;
 
 /// From when, inclusive, until when, exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,7 +207,9 @@ pub(crate) type Count = (String, String, i64);
 
 /// What the most incidents that began in a range point at.
 pub(crate) fn culprits(connection: &Connection, range: Range, limit: i64) -> Result<Vec<Count>> {
-    let slot_ms = if range.to_ms.saturating_sub(range.from_ms) > BY_SLOT_MAX_MS { DAY_MS } else { SLOT_MS };
+    let length_ms = range.to_ms.saturating_sub(range.from_ms);
+    let fits = |slot_ms: &i64| length_ms <= slot_ms * CULPRIT_SLOTS_MAX;
+    let slot_ms = CULPRIT_SLOTS_MS.into_iter().find(fits).unwrap_or(DAY_MS);
     let [from, to] = slots(range, slot_ms);
     let mut culprits = connection.prepare_cached(
         "SELECT kind, name, CAST(sum(incidents) AS BIGINT) AS n FROM culprits

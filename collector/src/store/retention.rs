@@ -1,7 +1,7 @@
 //! Forgetting: what is too old, and what is the oldest when the file holds too much. In small steps between the
 //! transactions of arriving reports, so that nobody waits for it.
 
-use super::rollup::{DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS};
+use super::rollup::{CULPRIT_SLOTS_MS, DAY_MS, HOUR_MS, MINUTE_MS, SLOT_MS};
 use super::sql::{Connection, Result, Transaction};
 use super::writing::delete;
 use super::{incidents, notices, wanted};
@@ -84,10 +84,12 @@ fn roll_ups(transaction: &Transaction<'_>, oldest_ms: i64) -> Result<()> {
     for (sql, length_ms) in [
         ("DELETE FROM minutes WHERE minute < ?1", MINUTE_MS),
         ("DELETE FROM scores WHERE slot < ?1", SLOT_MS),
-        ("DELETE FROM culprits WHERE slot_ms = 600000 AND slot < ?1", SLOT_MS),
-        ("DELETE FROM culprits WHERE slot_ms = 86400000 AND slot < ?1", DAY_MS),
     ] {
         transaction.prepare_cached(sql)?.execute([oldest_ms.div_euclid(length_ms)])?;
+    }
+    let mut culprits = transaction.prepare_cached("DELETE FROM culprits WHERE slot_ms = ?1 AND slot < ?2")?;
+    for slot_ms in CULPRIT_SLOTS_MS {
+        culprits.execute([slot_ms, oldest_ms.div_euclid(slot_ms)])?;
     }
     // A template is forgotten with its counts when nobody has counted it for as long.
     for sql in [

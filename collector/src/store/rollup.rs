@@ -14,6 +14,8 @@ pub(crate) const SLOT_MS: i64 = 600_000;
 pub(crate) const MINUTE_MS: i64 = 60_000;
 pub(crate) const HOUR_MS: i64 = 3_600_000;
 pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
+/// Lengths of the slots that culprits are counted by: a range is read in few of them, whatever its length.
+pub(crate) const CULPRIT_SLOTS_MS: [i64; 3] = [SLOT_MS, HOUR_MS, DAY_MS];
 /// The first summary of a node counts as a whole if its counts began at most this long before; else they are of the past.
 const FIRST_SUMMARY_MAX_MS: i64 = HOUR_MS;
 
@@ -47,9 +49,10 @@ impl Rollups {
 
     /// Counts an incident under what it points at, or takes it back.
     pub(super) fn culprits(&mut self, slot: i64, culprits: &[Culprit], change: i64) {
-        let day = slot.saturating_mul(SLOT_MS).div_euclid(DAY_MS);
+        let start_ms = slot.saturating_mul(SLOT_MS);
+        let slots = CULPRIT_SLOTS_MS.map(|slot_ms| (slot_ms, start_ms.div_euclid(slot_ms)));
         for culprit in culprits {
-            for (slot_ms, slot) in [(SLOT_MS, slot), (DAY_MS, day)] {
+            for (slot_ms, slot) in slots {
                 let key = (slot_ms, slot, culprit.kind, culprit.name.clone());
                 *self.culprits.entry(key).or_default() += change;
             }

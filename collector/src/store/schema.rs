@@ -34,14 +34,20 @@ enum Step {
 }
 
 /// Step `n` brings version `n` to `n + 1`. Steps are never changed once released.
-const STEPS: &[Step] =
-    &[Step::Files(V1), Step::Code { change: upgrade::to_v2, anew: V2 }, Step::Sql(V3), Step::Sql(V4)];
+const STEPS: &[Step] = &[
+    Step::Files(V1),
+    Step::Code { change: upgrade::to_v2, anew: V2 },
+    Step::Sql(V3),
+    Step::Sql(V4),
+    Step::Sql(V5),
+];
 
 const V1: &str = include_str!("v1.sql");
 /// The tables of version 2; [`upgrade`] fills them from those of version 1.
 pub(super) const V2: &str = include_str!("v2.sql");
 const V3: &str = include_str!("v3.sql");
 const V4: &str = include_str!("v4.sql");
+const V5: &str = include_str!("v5.sql");
 
 /// What a server has beside the tables of a file: the version, how much is stored, and how often it has changed.
 const SERVER: &str =
@@ -210,7 +216,7 @@ pub(super) mod tests {
         let path = directory.path().join("a.sqlite");
         drop(open(&path).unwrap());
         let connection = open(&path).unwrap();
-        assert_eq!(pragma(&path, "user_version"), 4);
+        assert_eq!(pragma(&path, "user_version"), 5);
         let setting = |name: &str| {
             let sql = format!("SELECT {name} FROM pragma_{name}");
             connection.prepare_cached(&sql).unwrap().query_row((), |row| row.get::<String>(0))
@@ -246,7 +252,24 @@ pub(super) mod tests {
         let path = directory.path().join("a.sqlite");
         drop(open(&path).unwrap());
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
-        assert!(matches!(open(&path), Err(OpenError::Newer { found: 9, known: 4, .. })));
+        assert!(matches!(open(&path), Err(OpenError::Newer { found: 9, known: 5, .. })));
+    }
+
+    #[test]
+    fn hours_are_made_of_the_slots_of_version_4() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sqlite");
+        drop(open(&path).unwrap());
+        let connection = Connection::open(&path).unwrap();
+        let rows = "(600000, 11, 'node', 'dn1', 1), (600000, 12, 'node', 'dn1', 2), (600000, 17, 'node', 'dn1', 4),
+                    (600000, 12, 'node', 'dn2', 8), (600000, -1, 'node', 'dn1', 16), (86400000, 0, 'node', 'dn1', 32)";
+        connection.execute_batch(&format!("INSERT INTO culprits VALUES {rows}")).unwrap();
+        connection.pragma_update(None, "user_version", 4).unwrap();
+        drop(open(&path).unwrap());
+        let sql = "SELECT group_concat(slot || ' ' || name || ' ' || incidents, ', ') FROM
+                   (SELECT * FROM culprits WHERE slot_ms = 3600000 ORDER BY slot, name)";
+        let hours: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(hours, "-1 dn1 16, 1 dn1 1, 2 dn1 6, 2 dn2 8");
     }
 
     #[test]
