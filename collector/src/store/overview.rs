@@ -177,8 +177,10 @@ pub(crate) fn points(connection: &Connection, range: Range, step_ms: i64) -> Res
 
 /// First and last minute with a flagged session, in ms.
 pub(crate) fn extent(connection: &Connection) -> Result<Option<Range>> {
-    let mut extent =
-        connection.prepare_cached("SELECT min(minute), max(minute) FROM minutes WHERE flagged > 0")?;
+    // Each of the two ends at the first row that it finds; asked for together they look at all.
+    let mut extent = connection.prepare_cached(
+        "SELECT (SELECT min(minute) FROM minutes WHERE flagged > 0), (SELECT max(minute) FROM minutes WHERE flagged > 0)",
+    )?;
     extent.query_row((), |row| {
         let (first, last): (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
         let range =
