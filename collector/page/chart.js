@@ -35,10 +35,12 @@ function plot(place, width, height, options, data) {
   return chart;
 }
 
-// Keeps a chart as wide as its place.
-function follow(place, chart) {
-  const fit = () => place.clientWidth > 0 && place.clientWidth !== chart.width && chart.setSize({ width: place.clientWidth, height: chart.height });
-  new ResizeObserver(fit).observe(place);
+// A chart that stays as wide as its place.
+function plotWide(place, height, options, data) {
+  const width = () => Math.max(300, place.clientWidth);
+  const chart = plot(place, width(), height, options, data);
+  new ResizeObserver(() => width() !== chart.width && chart.setSize({ width: width(), height })).observe(place);
+  return chart;
 }
 
 function axis(options) {
@@ -95,7 +97,7 @@ export class Timeline {
   }
 
   draw(drawn) {
-    this.chart = plot(this.root, Math.max(320, this.root.clientWidth), 200, {
+    this.chart = plotWide(this.root, 200, {
       padding: [8, 0, 0, 0],
       scales: {
         x: { range: () => [this.from, this.to] },
@@ -114,7 +116,6 @@ export class Timeline {
       },
       hooks: { setSelect: [() => this.selected()], setCursor: [() => this.say()], setSize: [() => this.say()] },
     }, drawn);
-    follow(this.root, this.chart);
   }
 
   // Whole bars, as far as the dragging went.
@@ -183,7 +184,7 @@ export class Histogram {
 
   draw(drawn) {
     const bounds = () => this.scores.map((_, index) => index + 1);
-    this.chart = plot(this.root, Math.max(300, this.root.clientWidth), 160, {
+    this.chart = plotWide(this.root, 160, {
       padding: [22, 4, 0, 4],
       scales: {
         x: { time: false, range: () => [0, this.scores.length] },
@@ -197,7 +198,6 @@ export class Histogram {
       cursor: { show: false },
       hooks: { draw: [(u) => this.label(u)] },
     }, drawn);
-    follow(this.root, this.chart);
   }
 
   // How many sessions over each bar, and the threshold.
@@ -237,13 +237,14 @@ export class Sparkline {
 
   show(values) {
     const drawn = [values.map((_, index) => index + 0.5), values];
-    if (this.chart) {
-      this.chart.setData(drawn);
-      return;
-    }
+    if (this.chart) this.chart.setData(drawn);
+    else this.draw(drawn);
+  }
+
+  draw(drawn) {
     this.chart = plot(this.root, 120, 18, {
       padding: [0, 0, 0, 0],
-      scales: { x: { time: false, range: (u) => [0, u.data[0].length] }, y: { range: (_, least, most) => [0, Math.max(1, most ?? 0)] } },
+      scales: { x: { time: false, range: (u) => [0, u.data[0].length] }, y: { range: (_, least, most) => [0, Math.max(1, most)] } },
       series: [{}, bars("y", "--less", { gap: 0.5, alpha: 0.75 })],
       axes: [{ show: false }, { show: false }],
       cursor: { show: false },

@@ -42,6 +42,15 @@ fn drawn(chart: &str, [red, green, blue]: [u8; 3]) -> String {
     )
 }
 
+const NEW_YEAR: &str = "2026-01-01T00:00:00Z";
+
+/// A flagged session without events.
+fn report(number: usize, node: &str, block: &str, time: &str) -> Value {
+    json!({ "id": format!("{number:016x}"), "revision": 1, "node": node, "block": block, "pool": "",
+        "flagged": true, "score": 0.9, "threshold": 0.5, "model": "m", "reasons": ["score"],
+        "start": time, "end": time, "events": [], "events_dropped": 0 })
+}
+
 fn send(collector: &Collector, reports: &[Value]) {
     let json = [("Content-Type", "application/json")];
     let body = logs_request(reports).to_string();
@@ -117,14 +126,9 @@ fn the_timeline_is_zoomed_by_mouse_and_keys_and_has_the_colours_of_the_theme() {
     let Some(mut browser) = Browser::start() else { return };
     let folder = TempDir::new().unwrap();
     let collector = Collector::start(folder.path());
-    let reports: Vec<Value> = (0..60)
-        .map(|minute| {
-            let time = format!("2026-01-01T00:{minute:02}:00Z");
-            json!({ "id": format!("{minute:016x}"), "revision": 1, "node": "dn1", "block": format!("blk_{minute}"), "pool": "",
-                "flagged": true, "score": 0.9, "threshold": 0.5, "model": "m", "reasons": ["score"], "start": time, "end": time,
-                "events": [], "events_dropped": 0 })
-        })
-        .collect();
+    let time = |minute: usize| format!("2026-01-01T00:{minute:02}:00Z");
+    let reports: Vec<Value> =
+        (0..60).map(|minute| report(minute, "dn1", &format!("blk_{minute}"), &time(minute))).collect();
     send(&collector, &reports);
     let range = "from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z";
     browser.prefer("light");
@@ -156,20 +160,22 @@ fn hostile_lines_are_text_and_news_arrive_by_themselves() {
     let Some(mut browser) = Browser::start() else { return };
     let folder = TempDir::new().unwrap();
     let collector = Collector::start(folder.path());
-    let event = json!({ "time": "2026-01-01T00:00:00Z", "template": "00000000000000aa", "text": HOSTILE, "level": "WARN",
+    let event = json!({ "time": NEW_YEAR, "template": "00000000000000aa", "text": HOSTILE, "level": "WARN",
         "logger": HOSTILE, "exception": "", "frame": "", "contribution": 0.5, "file": HOSTILE, "offset": 1, "line": HOSTILE });
-    let report = |number: u32| {
-        json!({ "id": format!("{number:016x}"), "revision": 1, "node": "<b>dn1</b>", "block": "blk_7", "pool": "",
-            "flagged": true, "score": 0.9, "threshold": 0.5, "model": "<i>m</i>", "reasons": ["<u>score</u>"],
-            "start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z", "events": [event], "events_dropped": 0 })
+    let hostile = |number: usize| {
+        let mut report = report(number, "<b>dn1</b>", "blk_7", NEW_YEAR);
+        report["model"] = json!("<i>m</i>");
+        report["reasons"] = json!(["<u>score</u>"]);
+        report["events"] = json!([event]);
+        report
     };
-    send(&collector, &[report(1)]);
+    send(&collector, &[hostile(1)]);
     let page = format!("http://{}/", collector.address);
     browser.open(&format!("{page}#view=sessions&id={:016x}", 1));
     browser.wait("document.querySelector('#session .raw code')?.textContent.includes(\"<script>document.title='owned'</script>\")");
     browser.wait("document.querySelector('#session .raw code').textContent.includes('U+202Egnp.exe')");
     // Stored while the page is open: it is shown without a reload.
-    send(&collector, &[report(2)]);
+    send(&collector, &[hostile(2)]);
     browser.wait("document.querySelectorAll('#rows tr').length === 2");
     for view in [
         "incident&incident=blk_7",
@@ -194,11 +200,7 @@ fn a_large_fleet_is_sorted_and_scrolled() {
     let Some(mut browser) = Browser::start() else { return };
     let folder = TempDir::new().unwrap();
     let collector = Collector::start(folder.path());
-    let report = |number: usize| {
-        json!({ "id": format!("{number:016x}"), "revision": 1, "node": format!("dn{number:04}"), "block": "", "pool": "",
-            "flagged": true, "score": 0.9, "threshold": 0.5, "model": "m", "reasons": ["score"],
-            "start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z", "events": [], "events_dropped": 0 })
-    };
+    let report = |number: usize| report(number, &format!("dn{number:04}"), "", NEW_YEAR);
     // A request makes one node known by its sender, and all by their flagged sessions.
     send(&collector, &(0..FLEET).map(report).collect::<Vec<_>>());
     browser.open(&format!("http://{}/#view=fleet", collector.address));
